@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One child, the vfork way: a plan that is prepared once, and the shortest possible run of it per
+ * child. The only place in hark that creates programs; both the program's fork servers and the
+ * library's use it.
+ *
+ * The child shares the creator's memory until it execs, and the creating thread stands still
+ * meanwhile (CLONE_VM | CLONE_VFORK), so the child may use what was prepared, and may tell the
+ * creator what happened by writing to memory. Its code is safe because it runs on a stack of its
+ * own, with all signals blocked, allocates nothing, takes no lock, uses only system calls, and
+ * leaves by _exit(2).
+ *
+ * Order: spawner_new() once per process, spawn_plan_prepare() once per plan, spawn_run() per child.
+ */
+#pragma once
+
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include "libhark/peer.h"
+
+/* What a child does between its first instruction and its program's, in this order. */
+enum spawn_step {
+    SPAWN_CREATED = 0,
+    SPAWN_ACCEPT,
+    SPAWN_SESSION,
+    SPAWN_DEATH_SIGNAL,
+    SPAWN_DESCRIPTORS,
+    SPAWN_DIRECTORY,
+    SPAWN_AFFINITY,
+    SPAWN_ENVIRONMENT,
+    SPAWN_SIGNALS,
+    SPAWN_EXEC,
+};
+
+/* A word for messages ("working directory"), and the exit status a child leaves with when the step
+ * fails: systemd's own where it has one (systemd.exec(5), "Process exit codes"). */
+const char *spawn_step_name(enum spawn_step step);
+int spawn_step_exit_status(enum spawn_step step);
+
+enum spawn_flags {
+    SPAWN_WITH_ACCEPT = 1 << 0, /* the child accepts a connection from plan->listener */
+    SPAWN_MAY_BLOCK = 1 << 1,   /* … which is not ours to make non-blocking: see spawn_run() */
+    SPAWN_CONNECTION_STDIO = 1 << 2, /* the connection (else fds[0]) is standard input and output */
+    SPAWN_LISTEN_VARIABLES = 1 << 3, /* set LISTEN_PID; LISTEN_FDS and _FDNAMES are the plan's */
+    SPAWN_REMOTE_VARIABLES = 1 << 4, /* set REMOTE_ADDR and REMOTE_PORT as systemd does */
+    SPAWN_NEW_SESSION = 1 << 5,      /* setsid(2) */
+    SPAWN_SIBLING = 1 << 6,          /* a child of the creator's parent (CLONE_PARENT) */
+    SPAWN_DEATH_SIGNAL_TERM = 1 << 7, /* SIGTERM when the parent dies */
+};
+
+/* What is known of one child. May lie in shared memory: every process that maps it can read how
+ * far the child came. The creator zeroes it before. */
+struct spawn_record {
+    _Atomic pid_t pid;     /* written by the kernel before the child runs (CLONE_PARENT_SETTID) */
+    _Atomic uint32_t step; /* enum spawn_step, as it begins each */
+    _Atomic int32_t error; /* positive errno of the step that failed */
+    uint32_t reserved;
+    uint64_t start_usec; /* CLOCK_MONOTONIC, when it was created */
+    uint64_t number;     /* counted per accepted connection or started program, from 0 */
+    struct peer peer;
+};
+
+struct spawn_plan {
+    const char *program; /* absolute path */
+    const char *const *arguments;
+    const char *const *environment; /* without what the flags above add */
+    unsigned flags;
+    int listener;   /* SPAWN_WITH_ACCEPT */
+    const int *fds; /* handed over as first_fd, first_fd + 1, … */
+    size_t n_fds;
+    int first_fd;              /* 3, or 0 to set the standard descriptors too */
+    const char *directory;     /* NULL: unchanged */
+    const cpu_set_t *affinity; /* NULL: unchanged */
+    _Atomic uint64_t *counter; /* numbers the children; may be shared between processes; or NULL */
+};
+
+struct spawner;
+struct prepared_plan;
+
+/* The stack and the constant parts. -ENOMEM. */
+int spawner_new(struct spawner **ret_spawner);
+struct spawner *spawner_free(struct spawner *spawner);
+
+/* Builds the argv and environment that spawn_run() needs no further work on, and takes a copy of
+ * every string and list in the plan, but not of descriptors. All descriptors of the plan must be at
+ * or above first_fd + n_fds + 1 (fd_move_above()), so that no hand-over overwrites another.
+ * -ENOMEM; -EINVAL for descriptors below that. */
+int spawn_plan_prepare(const struct spawn_plan *plan, struct prepared_plan **ret_prepared);
+struct prepared_plan *spawn_plan_free(struct prepared_plan *prepared);
+
+/* Creates one child; returns its pid when the program runs (or has run already).
+ * All signals must be blocked in the calling thread, all dispositions that the program must not
+ * inherit be default. The caller, or for SPAWN_SIBLING its parent, waits for the child (exit signal
+ * SIGCHLD), also when it failed: a pid was taken then, and record->pid says which.
+ * Negative:
+ *   -EAGAIN      the connection was gone, nothing to do (a sibling or an earlier child was faster)
+ *   -ECANCELED   a step failed: record->step and record->error say which and why; the child exits
+ *                with the step's status
+ *   -ENOBUFS     descriptors or memory ran out in accept(2): stop for a while; the connection waits
+ *   others       the child could not be created (clone(2)): record->pid is 0
+ * SPAWN_MAY_BLOCK: a listener whose description is shared with a stranger may be blocking. The
+ * child then polls first, and accepts with SIGURG deliverable: whoever finds it in SPAWN_ACCEPT for
+ * too long sends SIGURG (ignored by default, so harmless when it comes late). The process needs a
+ * SIGURG handler without SA_RESTART for that: spawn_install_interrupt(). */
+pid_t spawn_run(struct spawner *spawner, struct prepared_plan *prepared,
+                struct spawn_record *record);
+int spawn_install_interrupt(void);
