@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: MIT */
+#include "supervisor/fork-server.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "basic/cleanup.h"
+#include "basic/clock.h"
+#include "supervisor/server-message.h"
+
+/* How long to stop accepting when descriptors, memory or processes ran out; a poke ends it early.
+ */
+#define BACK_OFF_MSEC 100
+
+/* epoll data: an endpoint's number, or one of these. */
+#define EVENT_CONTROL UINT32_MAX
+#define EVENT_POKE    (UINT32_MAX - 1)
+
+/* A listener this server accepts from, or (without accept) a program it may be told to start. */
+struct endpoint {
+    uint32_t unit;
+    bool accept;
+    int fd;
+    bool watched;
+    struct prepared_plan *plan;
+};
+
+struct fork_server {
+    const struct fork_server_setup *setup;
+    struct spawner *spawner;
+    struct endpoint *endpoints;
+    size_t n_endpoints;
+    uint32_t *hints; /* per unit: where to look for a free slot first */
+    uint64_t sequence;
+    int epoll_fd;
+    bool backing_off;
+};
+
+static void poke(int event_fd)
+{
+    uint64_t one = 1;
+
+    (void)!write(event_fd, &one, sizeof(one));
+}
+
+static void poke_siblings(const struct fork_server *server)
+{
+    for (uint32_t i = 0; i < server->setup->n_servers; i++)
+        if (i != server->setup->index)
+            poke(server->setup->poke_fds[i]);
+}
+
+/* ---- Setting up ------------------------------------------------------------------------------ */
+
+/* What the program of a handler must not inherit goes here once, not in each child. Blocked instead
+ * of ignored: an ignored signal would stay ignored over exec, and a terminal or a cgroup sends
+ * TERM, INT, HUP and QUIT to everyone; when this process ends is the supervisor's decision. */
+static int reset_signals(void)
+{
+    const struct sigaction action = {.sa_handler = SIG_DFL};
+    sigset_t all;
+
+    sigfillset(&all);
+    if (sigprocmask(SIG_SETMASK, &all, NULL) < 0)
+        return -errno;
+    for (int i = 1; i < NSIG; i++)
+        (void)sigaction(i, &action, NULL); /* KILL, STOP and libc's own cannot be set */
+    return spawn_install_interrupt();
+}
+
+static int close_inherited(const struct fork_server_setup *setup)
+{
+    size_t n = 0, n_listeners = 0;
+
+    for (size_t i = 0; i < setup->n_units; i++)
+        n_listeners += setup->units[i].n_listeners;
+    cleanup_free int *keep = calloc(setup->n_servers + n_listeners + 2, sizeof(*keep));
+    if (keep == NULL)
+        return -ENOMEM;
+    keep[n++] = setup->control_fd;
+    keep[n++] = setup->wake_fd;
+    for (uint32_t i = 0; i < setup->n_servers; i++)
+        keep[n++] = setup->poke_fds[i];
+    for (size_t i = 0; i < setup->n_units; i++)
+        for (size_t j = 0; j < setup->units[i].n_listeners; j++)
+            keep[n++] = setup->units[i].listeners[j];
+    return fd_close_all_from(STDERR_FILENO + 1, keep, n);
+}
+
+static int pin(int cpu)
+{
+    cpu_set_t set;
+
+    if (cpu < 0)
+        return 0;
+    CPU_ZERO(&set);
+    CPU_SET((size_t)cpu, &set);
+    /* The CPU may have been taken from us (cpuset, hotplug): run anywhere then. */
+    (void)sched_setaffinity(0, sizeof(set), &set);
+    return 0;
+}
+
+static int prepare_accepting(struct fork_server *server, uint32_t number)
+{
+    const struct fork_server_unit *unit = &server->setup->units[number];
+
+    for (size_t i = 0; i < unit->n_listeners; i++) {
+        struct endpoint *endpoint = &server->endpoints[server->n_endpoints];
+        struct spawn_plan plan = *unit->plan;
+
+        plan.listener = unit->listeners[i];
+        plan.n_fds = 0;
+        plan.flags |= SPAWN_WITH_ACCEPT | (unit->listeners_shared ? SPAWN_MAY_BLOCK : 0);
+        plan.counter = &server->setup->slots->units[number].instance;
+        int r = spawn_plan_prepare(&plan, &endpoint->plan);
+        if (r < 0)
+            return r;
+        endpoint->unit = number;
+        endpoint->accept = true;
+        endpoint->fd = plan.listener;
+        server->n_endpoints++;
+    }
+    return 0;
+}
+
+/* The descriptors are handed over as first_fd and on: first get them out of the way of each other.
+ */
+static int prepare_program(struct fork_server *server, uint32_t number)
+{
+    const struct fork_server_unit *unit = &server->setup->units[number];
+    struct endpoint *endpoint = &server->endpoints[server->n_endpoints];
+    struct spawn_plan plan = *unit->plan;
+    cleanup_free int *fds = calloc(unit->n_listeners + 1, sizeof(*fds));
+    int lowest = plan.first_fd + (int)unit->n_listeners;
+
+    if (fds == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < unit->n_listeners; i++) {
+        fds[i] = unit->listeners[i];
+        int r = fd_move_above(&fds[i], lowest);
+        if (r < 0)
+            return r;
+    }
+    plan.fds = fds;
+    plan.n_fds = unit->n_listeners;
+    plan.counter = &server->setup->slots->units[number].instance;
+    int r = spawn_plan_prepare(&plan, &endpoint->plan);
+    if (r < 0)
+        return r;
+    endpoint->unit = number;
+    endpoint->fd = -1;
+    server->n_endpoints++;
+    return 0;
+}
+
+static int prepare_endpoints(struct fork_server *server)
+{
+    const struct fork_server_setup *setup = server->setup;
+    size_t most = 0;
+
+    for (size_t i = 0; i < setup->n_units; i++)
+        most += setup->units[i].n_listeners + 1;
+    server->endpoints = calloc(most, sizeof(*server->endpoints));
+    server->hints = calloc(setup->n_units, sizeof(*server->hints));
+    if (server->endpoints == NULL || server->hints == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < setup->n_units; i++) {
+        int r = setup->units[i].accept ? prepare_accepting(server, i) : prepare_program(server, i);
+        if (r < 0)
+            return r;
+        /* Servers start their searches apart, so that they rarely want the same slot. */
+        server->hints[i] =
+            (uint32_t)((uint64_t)setup->slots->units[i].n * setup->index / setup->n_servers);
+    }
+    return 0;
+}
+
+static int watch(struct fork_server *server, int fd, uint32_t events, uint32_t number)
+{
+    struct epoll_event event = {.events = events, .data.u32 = number};
+
+    return epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+/* ---- Starting and stopping to accept -----------------------------------------------------------
+ */
+
+static void stop_watching(struct fork_server *server, struct endpoint *endpoint)
+{
+    if (endpoint->watched) /* never by close(): events go on while a sibling has the file */
+        (void)epoll_ctl(server->epoll_fd, EPOLL_CTL_DEL, endpoint->fd, NULL);
+    endpoint->watched = false;
+}
+
+/* EPOLLEXCLUSIVE wakes one server per connection. If that one then does not accept, nothing wakes
+ * the others: only removing and adding the listener makes epoll look at the backlog again. */
+static void watch_all_again(struct fork_server *server)
+{
+    for (uint32_t i = 0; i < server->n_endpoints; i++) {
+        struct endpoint *endpoint = &server->endpoints[i];
+
+        if (!endpoint->accept)
+            continue;
+        stop_watching(server, endpoint);
+        endpoint->watched = watch(server, endpoint->fd, EPOLLIN | EPOLLEXCLUSIVE, i) >= 0;
+    }
+    server->backing_off = false;
+}
+
+/* At the limit: the supervisor pokes everyone when it frees a slot. The siblings need no poke, the
+ * limit is theirs too. */
+static void pause_unit(struct fork_server *server, uint32_t unit)
+{
+    for (size_t i = 0; i < server->n_endpoints; i++)
+        if (server->endpoints[i].unit == unit)
+            stop_watching(server, &server->endpoints[i]);
+    poke(server->setup->wake_fd);
+}
+
+/* Something ran out: the connections wait in the backlog, the siblings may fare better. */
+static void back_off(struct fork_server *server, uint32_t unit, int error)
+{
+    const struct server_message message = {
+        .type = SERVER_MESSAGE_TROUBLE, .unit = unit, .error = error};
+
+    for (size_t i = 0; i < server->n_endpoints; i++)
+        stop_watching(server, &server->endpoints[i]);
+    if (!server->backing_off)
+        (void)server_message_send(server->setup->control_fd, &message);
+    server->backing_off = true;
+    poke_siblings(server);
+}
+
+static _Noreturn void leave(struct fork_server *server)
+{
+    for (size_t i = 0; i < server->n_endpoints; i++)
+        stop_watching(server, &server->endpoints[i]);
+    poke_siblings(server);
+    _exit(0);
+}
+
+/* ---- Creating children -------------------------------------------------------------------------
+ */
+
+/* 0: a child was created, whatever becomes of it. -EBUSY: no slot. Others: no child. */
+static int create_child(struct fork_server *server, struct endpoint *endpoint, uint32_t *ret_slot)
+{
+    const struct fork_server_setup *setup = server->setup;
+    struct slots *slots = setup->slots;
+    struct slots_window *window = &slots->windows[setup->index];
+    uint32_t slot;
+    int r = slots_reserve(slots, endpoint->unit, slot_key(setup->incarnation, ++server->sequence),
+                          &server->hints[endpoint->unit], &slot);
+
+    if (r < 0)
+        return r;
+    if (slots_wake_needed(slots))
+        poke(setup->wake_fd);
+    atomic_store_explicit(&window->slot, slot, memory_order_relaxed);
+    atomic_store_explicit(&window->start_usec, monotonic_usec(), memory_order_release);
+    pid_t pid = spawn_run(server->spawner, endpoint->plan, &slots->records[slot]);
+    atomic_store_explicit(&window->start_usec, 0, memory_order_release);
+    *ret_slot = slot;
+    if (pid > 0 || pid == -ECANCELED || pid == -EAGAIN)
+        return 0;
+    if (pid != -ENOBUFS) /* no child; otherwise the slot is the supervisor's by now */
+        slots_cancel(slots, slot);
+    return pid;
+}
+
+static void serve(struct fork_server *server, struct endpoint *endpoint)
+{
+    uint32_t slot;
+    int r = create_child(server, endpoint, &slot);
+
+    if (r == -EBUSY)
+        pause_unit(server, endpoint->unit);
+    else if (r < 0)
+        back_off(server, endpoint->unit, -r);
+}
+
+static void start_program(struct fork_server *server, const struct server_message *request)
+{
+    struct server_message answer = {
+        .type = SERVER_MESSAGE_STARTED, .unit = request->unit, .number = request->number};
+    int r = -ENOENT;
+
+    for (size_t i = 0; i < server->n_endpoints; i++)
+        if (server->endpoints[i].unit == request->unit && !server->endpoints[i].accept)
+            r = create_child(server, &server->endpoints[i], &answer.slot);
+    answer.error = -r;
+    (void)server_message_send(server->setup->control_fd, &answer);
+}
+
+/* ---- The loop ----------------------------------------------------------------------------------
+ */
+
+static void handle_control(struct fork_server *server)
+{
+    struct server_message message;
+    int r = server_message_receive(server->setup->control_fd, &message);
+
+    if (r == 0)
+        _exit(0); /* the supervisor is gone, and with it everyone who could be poked */
+    if (r < 0)
+        return;
+    switch (message.type) {
+    case SERVER_MESSAGE_LEAVE:
+        leave(server);
+    case SERVER_MESSAGE_PING:
+        message.type = SERVER_MESSAGE_PONG;
+        (void)server_message_send(server->setup->control_fd, &message);
+        break;
+    case SERVER_MESSAGE_START:
+        start_program(server, &message);
+        break;
+    default:
+        break;
+    }
+}
+
+static void handle_poke(struct fork_server *server)
+{
+    uint64_t count;
+
+    (void)!read(server->setup->poke_fds[server->setup->index], &count, sizeof(count));
+    watch_all_again(server);
+}
+
+static _Noreturn void loop(struct fork_server *server)
+{
+    for (;;) {
+        struct epoll_event events[16];
+        int n = epoll_wait(server->epoll_fd, events, 16, server->backing_off ? BACK_OFF_MSEC : -1);
+
+        if (n == 0)
+            watch_all_again(server);
+        for (int i = 0; i < n; i++) {
+            uint32_t number = events[i].data.u32;
+
+            if (number == EVENT_CONTROL)
+                handle_control(server);
+            else if (number == EVENT_POKE)
+                handle_poke(server);
+            else if (server->endpoints[number].watched)
+                serve(server, &server->endpoints[number]);
+        }
+    }
+}
+
+static int set_up(struct fork_server *server)
+{
+    const struct fork_server_setup *setup = server->setup;
+    int r = reset_signals();
+
+    if (r < 0)
+        return r;
+    r = close_inherited(setup);
+    if (r < 0)
+        return r;
+    /* The control socket's end would do, but not while a child keeps this process waiting. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != setup->supervisor)
+        return -ESRCH;
+    (void)prctl(PR_SET_NAME, "hark-server");
+    (void)setrlimit(RLIMIT_NOFILE, setup->open_files);
+    r = pin(setup->cpu);
+    if (r < 0)
+        return r;
+    r = spawner_new(&server->spawner);
+    if (r < 0)
+        return r;
+    r = prepare_endpoints(server);
+    if (r < 0)
+        return r;
+    server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (server->epoll_fd < 0)
+        return -errno;
+    r = watch(server, setup->control_fd, EPOLLIN, EVENT_CONTROL);
+    if (r < 0)
+        return r;
+    return watch(server, setup->poke_fds[setup->index], EPOLLIN, EVENT_POKE);
+}
+
+_Noreturn void fork_server_run(const struct fork_server_setup *setup)
+{
+    struct fork_server server = {.setup = setup, .epoll_fd = -1};
+    struct server_message message = {.type = SERVER_MESSAGE_READY};
+    int r = set_up(&server);
+
+    if (r < 0) {
+        message = (struct server_message){.type = SERVER_MESSAGE_TROUBLE, .error = -r};
+        (void)server_message_send(setup->control_fd, &message);
+        _exit(1);
+    }
+    watch_all_again(&server);
+    (void)server_message_send(setup->control_fd, &message);
+    loop(&server);
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+#include "supervisor/notify.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "basic/cleanup.h"
+#include "basic/clock.h"
+
+#define DATAGRAM_MAX     ((size_t)4096)        /* what systemd reads of one */
+#define QUEUE_SIZE       ((size_t)1024 * 1024) /* some 10,000 exit lines */
+#define PACE_USEC        (10 * USEC_PER_MSEC)  /* between two datagrams of exit lines … */
+#define FULL_PACE_USEC   (4 * USEC_PER_MSEC)   /* … when more than one is waiting */
+#define STATUS_PACE_USEC (100 * USEC_PER_MSEC)
+#define RETRY_USEC       (20 * USEC_PER_MSEC) /* doubled up to … */
+#define RETRY_MAX_USEC   (1 * USEC_PER_SEC)
+#define STATES_MAX       8
+#define STATE_SIZE       64
+#define STATUS_SIZE      512
+
+struct notify {
+    int fd;
+    struct sockaddr_un address;
+    socklen_t address_size;
+    sd_event_source *timer;
+    bool armed;
+    uint64_t retry_usec; /* 0: the manager reads */
+
+    char states[STATES_MAX][STATE_SIZE]; /* not taken yet, oldest first */
+    size_t n_states;
+
+    char status[STATUS_SIZE], sent_status[STATUS_SIZE];
+    bool status_pending;
+    uint64_t status_usec;
+
+    char *queue; /* exit lines, each with its newline */
+    size_t queue_length;
+    uint64_t exits_usec;
+    uint64_t unreported_lost, lost;
+};
+
+static void arm(struct notify *notify);
+
+/* 0: taken; -EAGAIN: try later; anything else is final for now and treated alike, because a manager
+ * may be restarting. */
+static int send_datagram(struct notify *notify, const char *data, size_t size)
+{
+    ssize_t n = sendto(notify->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL,
+                       (const struct sockaddr *)&notify->address, notify->address_size);
+
+    if (n >= 0) {
+        notify->retry_usec = 0;
+        return 0;
+    }
+    notify->retry_usec = notify->retry_usec == 0 ? RETRY_USEC : notify->retry_usec * 2;
+    if (notify->retry_usec > RETRY_MAX_USEC)
+        notify->retry_usec = RETRY_MAX_USEC;
+    return -errno;
+}
+
+static int flush_states(struct notify *notify)
+{
+    while (notify->n_states > 0) {
+        int r = send_datagram(notify, notify->states[0], strlen(notify->states[0]));
+
+        if (r < 0)
+            return r;
+        notify->n_states--;
+        memmove(notify->states[0], notify->states[1], notify->n_states * STATE_SIZE);
+    }
+    return 0;
+}
+
+static int flush_status(struct notify *notify)
+{
+    char text[STATUS_SIZE + sizeof("STATUS=")];
+    int n = snprintf(text, sizeof(text), "STATUS=%s", notify->status);
+    int r = send_datagram(notify, text, (size_t)n);
+
+    if (r < 0)
+        return r;
+    memcpy(notify->sent_status, notify->status, sizeof(notify->status));
+    notify->status_pending = false;
+    notify->status_usec = monotonic_usec();
+    return 0;
+}
+
+/* Sends one datagram of as many whole lines as fit, behind a line that says what is missing. */
+static int flush_exits(struct notify *notify)
+{
+    char datagram[DATAGRAM_MAX];
+    size_t head = 0, take = notify->queue_length;
+
+    if (notify->unreported_lost > 0)
+        head = (size_t)snprintf(datagram, sizeof(datagram), "X_HARK_LOST=%" PRIu64 "\n",
+                                notify->unreported_lost);
+    if (take > sizeof(datagram) - head) {
+        take = sizeof(datagram) - head;
+        while (notify->queue[take - 1] != '\n')
+            take--;
+    }
+    memcpy(datagram + head, notify->queue, take);
+    int r = send_datagram(notify, datagram, head + take);
+    if (r < 0)
+        return r;
+    notify->unreported_lost = 0;
+    notify->queue_length -= take;
+    memmove(notify->queue, notify->queue + take, notify->queue_length);
+    notify->exits_usec = monotonic_usec();
+    return 0;
+}
+
+static bool exits_pending(const struct notify *notify)
+{
+    return notify->queue_length > 0 || notify->unreported_lost > 0;
+}
+
+static uint64_t exits_due(const struct notify *notify)
+{
+    return notify->exits_usec + (notify->queue_length > DATAGRAM_MAX ? FULL_PACE_USEC : PACE_USEC);
+}
+
+/* Sends what is due; the first refusal ends it, so that the order stays. */
+static void flush(struct notify *notify)
+{
+    uint64_t now = monotonic_usec();
+
+    if (flush_states(notify) < 0)
+        return;
+    if (exits_pending(notify) && exits_due(notify) <= now && flush_exits(notify) < 0)
+        return;
+    if (notify->status_pending && notify->status_usec + STATUS_PACE_USEC <= now)
+        (void)flush_status(notify);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct notify *notify = userdata;
+
+    (void)source;
+    (void)usec;
+    notify->armed = false;
+    flush(notify);
+    arm(notify);
+    return 0;
+}
+
+static void arm(struct notify *notify)
+{
+    uint64_t due = UINT64_MAX;
+
+    if (notify->armed || notify_is_idle(notify))
+        return;
+    if (notify->retry_usec > 0) {
+        due = monotonic_usec() + notify->retry_usec;
+    } else {
+        if (exits_pending(notify))
+            due = exits_due(notify);
+        if (notify->status_pending && notify->status_usec + STATUS_PACE_USEC < due)
+            due = notify->status_usec + STATUS_PACE_USEC;
+    }
+    notify->armed = sd_event_source_set_time(notify->timer, due) >= 0 &&
+                    sd_event_source_set_enabled(notify->timer, SD_EVENT_ONESHOT) >= 0;
+}
+
+static int parse_address(const char *text, struct notify *notify)
+{
+    size_t length = strlen(text);
+
+    if (text[0] != '/' && text[0] != '@')
+        return -EINVAL;
+    if (length < 2 || length >= sizeof(notify->address.sun_path))
+        return -EINVAL;
+    notify->address.sun_family = AF_UNIX;
+    memcpy(notify->address.sun_path, text, length);
+    notify->address_size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+    if (text[0] == '@')
+        notify->address.sun_path[0] = '\0';
+    else
+        notify->address_size++;
+    return 0;
+}
+
+static void notify_cleanup(struct notify **notify)
+{
+    notify_free(*notify);
+}
+
+int notify_new(sd_event *event, struct notify **ret_notify)
+{
+    cleanup(notify_cleanup) struct notify *notify = calloc(1, sizeof(*notify));
+    const char *address = getenv("NOTIFY_SOCKET");
+
+    if (notify == NULL)
+        return -ENOMEM;
+    notify->fd = -1;
+    if (address != NULL && address[0] != '\0') {
+        int r = parse_address(address, notify);
+        if (r < 0)
+            return r;
+        notify->queue = malloc(QUEUE_SIZE);
+        if (notify->queue == NULL)
+            return -ENOMEM;
+        notify->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (notify->fd < 0)
+            return -errno;
+        r = sd_event_add_time(event, &notify->timer, CLOCK_MONOTONIC, 0, USEC_PER_MSEC, on_timer,
+                              notify);
+        if (r < 0)
+            return r;
+        (void)sd_event_source_set_enabled(notify->timer, SD_EVENT_OFF);
+    }
+    *ret_notify = take_pointer(&notify);
+    return 0;
+}
+
+struct notify *notify_free(struct notify *notify)
+{
+    if (notify == NULL)
+        return NULL;
+    sd_event_source_disable_unref(notify->timer);
+    fd_close(notify->fd);
+    free(notify->queue);
+    free(notify);
+    return NULL;
+}
+
+bool notify_is_wanted(const struct notify *notify)
+{
+    return notify->fd >= 0;
+}
+
+void notify_state(struct notify *notify, const char *assignment)
+{
+    if (notify->fd < 0)
+        return;
+    for (size_t i = 0; i < notify->n_states; i++)
+        if (strcmp(notify->states[i], assignment) == 0)
+            return; /* waits already: WATCHDOG=1 to a manager that does not read */
+    if (notify->n_states == STATES_MAX)
+        return;
+    (void)snprintf(notify->states[notify->n_states++], STATE_SIZE, "%s", assignment);
+    if (notify->retry_usec == 0)
+        (void)flush_states(notify);
+    arm(notify);
+}
+
+void notify_status(struct notify *notify, const char *text)
+{
+    if (notify->fd < 0)
+        return;
+    (void)snprintf(notify->status, sizeof(notify->status), "%s", text);
+    notify->status_pending = strcmp(notify->status, notify->sent_status) != 0;
+    if (notify->retry_usec == 0)
+        flush(notify);
+    arm(notify);
+}
+
+void notify_exit(struct notify *notify, const char *line)
+{
+    size_t length = strlen(line);
+
+    if (notify->fd < 0)
+        return;
+    if (length + 1 > QUEUE_SIZE - notify->queue_length || length + 1 > DATAGRAM_MAX / 2) {
+        notify->lost++;
+        notify->unreported_lost++;
+    } else {
+        memcpy(notify->queue + notify->queue_length, line, length);
+        notify->queue_length += length;
+        notify->queue[notify->queue_length++] = '\n';
+    }
+    arm(notify);
+}
+
+bool notify_is_idle(const struct notify *notify)
+{
+    return notify->n_states == 0 && !notify->status_pending && !exits_pending(notify);
+}
+
+uint64_t notify_lost(const struct notify *notify)
+{
+    return notify->lost;
+}

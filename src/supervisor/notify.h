@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Notifications to the service manager (sd_notify(3)) over a non-blocking socket of our own:
+ * sd_notify() itself waits for ever for a manager that does not read.
+ *
+ * Three kinds. States (READY=1, STOPPING=1, WATCHDOG=1) go out at once, each in a datagram of its
+ * own, because container monitors forward only those that stand alone. The status line is
+ * coalesced: at most ten a second, the newest wins. Exit lines are packed into datagrams of up to
+ * 4096 bytes, paced, and queued in bounded memory; what the reader is too slow for is counted and
+ * told as X_HARK_LOST=n.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+struct notify;
+
+/* Takes the address from $NOTIFY_SOCKET; without one, everything below does nothing. -EINVAL for an
+ * address that is neither a path nor abstract; -ENOMEM; an errno of socket(2). */
+int notify_new(sd_event *event, struct notify **ret_notify);
+struct notify *notify_free(struct notify *notify);
+bool notify_is_wanted(const struct notify *notify);
+
+/* One assignment such as "READY=1". Kept and tried again when the manager's queue is full. */
+void notify_state(struct notify *notify, const char *assignment);
+/* The text of STATUS=. */
+void notify_status(struct notify *notify, const char *text);
+/* One line, without the newline. */
+void notify_exit(struct notify *notify, const char *line);
+
+/* Nothing waits to be sent. */
+bool notify_is_idle(const struct notify *notify);
+/* How many exit lines nobody will learn of. */
+uint64_t notify_lost(const struct notify *notify);

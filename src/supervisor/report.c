@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+#include "supervisor/report.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "basic/clock.h"
+
+void report_init(struct report *report, struct notify *notify)
+{
+    *report = (struct report){
+        .notify = notify,
+        .to_manager = REPORT_EXITS,
+        .to_log = REPORT_FAILURES,
+        .failures = {.interval_usec = 5 * USEC_PER_SEC, .burst = 20},
+        .exits = {.interval_usec = 1 * USEC_PER_SEC, .burst = 1000},
+    };
+}
+
+/* "SEGV"; real-time signals, which have no name, by number. */
+static void signal_name(int number, char *text, size_t size)
+{
+    const char *name = sigabbrev_np(number);
+
+    if (name != NULL)
+        (void)snprintf(text, size, "%s", name);
+    else
+        (void)snprintf(text, size, "%d", number);
+}
+
+bool report_is_failure(const struct handler_exit *end)
+{
+    if (end->code == CLD_EXITED)
+        return end->status != 0;
+    return end->status != SIGHUP && end->status != SIGINT && end->status != SIGTERM &&
+           end->status != SIGPIPE;
+}
+
+void report_describe_end(const struct handler_exit *end, char *text, size_t size)
+{
+    char name[16];
+
+    if (end->code == CLD_EXITED) {
+        (void)snprintf(text, size, "exited with status %d", end->status);
+        return;
+    }
+    signal_name(end->status, name, sizeof(name));
+    (void)snprintf(text, size, "was killed by %s%s", name,
+                   end->code == CLD_DUMPED ? " (core dumped)" : "");
+}
+
+/* "exec failed: No such file or directory", when the program never ran; else "". */
+static void describe_step(const struct spawn_record *record, const struct handler_exit *end,
+                          char *text, size_t size)
+{
+    enum spawn_step step = (enum spawn_step)record->step;
+
+    text[0] = '\0';
+    if (record->error != 0)
+        (void)snprintf(text, size, ": %s failed: %s", spawn_step_name(step),
+                       strerror(record->error));
+    else if (step < SPAWN_EXEC && end->code != CLD_EXITED)
+        (void)snprintf(text, size, " in its set-up: %s", spawn_step_name(step));
+}
+
+static void send_record(struct report *report, const char *unit, const struct spawn_record *record,
+                        const struct handler_exit *end)
+{
+    char line[512], peer[PEER_TEXT_MAX], status[16];
+    uint64_t runtime = end->end_usec > record->start_usec ? end->end_usec - record->start_usec : 0;
+
+    peer_format(&record->peer, peer);
+    if (end->code == CLD_EXITED)
+        (void)snprintf(status, sizeof(status), "%d", end->status);
+    else
+        signal_name(end->status, status, sizeof(status));
+    int n = snprintf(line, sizeof(line),
+                     "X_HARK_EXIT=%.128s@%" PRIu64 " pid=%d code=%s status=%s runtime=%" PRIu64
+                     "us peer=%s",
+                     unit, record->number, end->pid,
+                     end->code == CLD_EXITED   ? "exited"
+                     : end->code == CLD_DUMPED ? "dumped"
+                                               : "killed",
+                     status, runtime, peer);
+    if (record->error != 0)
+        (void)snprintf(line + n, sizeof(line) - (size_t)n, " step=%d error=%d", (int)record->step,
+                       record->error);
+    notify_exit(report->notify, line);
+}
+
+bool report_exit(struct report *report, const char *unit, const struct spawn_record *record,
+                 const struct handler_exit *end)
+{
+    bool failure = report_is_failure(end);
+    char description[64], step[128];
+
+    if (record->step <= SPAWN_ACCEPT && end->code == CLD_EXITED)
+        return false;
+    report->done++;
+    report->failed += failure;
+    report_describe_end(end, description, sizeof(description));
+    describe_step(record, end, step, sizeof(step));
+    if (failure)
+        (void)snprintf(report->last_failure, sizeof(report->last_failure),
+                       "%.64s@%" PRIu64 " (pid %d) %s", unit, record->number, end->pid,
+                       description);
+    if (report->to_manager == REPORT_EXITS || (report->to_manager == REPORT_FAILURES && failure))
+        send_record(report, unit, record, end);
+    if (failure && report->to_log >= REPORT_FAILURES) {
+        if (log_limit_pass(&report->failures, "failures"))
+            log_warning("\"%s@%" PRIu64 "\" (pid %d) %s%s", unit, record->number, end->pid,
+                        description, step);
+    } else if (report->to_log == REPORT_EXITS && log_limit_pass(&report->exits, "exits")) {
+        log_info("\"%s@%" PRIu64 "\" (pid %d) %s%s", unit, record->number, end->pid, description,
+                 step);
+    }
+    return true;
+}
+
+void report_status(struct report *report, const char *prefix, unsigned n_listeners,
+                   unsigned n_running)
+{
+    char text[400];
+
+    if (!notify_is_wanted(report->notify))
+        return;
+    (void)snprintf(
+        text, sizeof(text), "%s%u socket%s, %u running, %" PRIu64 " done, %" PRIu64 " failed%s%s",
+        prefix, n_listeners, n_listeners == 1 ? "" : "s", n_running, report->done, report->failed,
+        report->last_failure[0] != '\0' ? "; last failure: " : "", report->last_failure);
+    notify_status(report->notify, text);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* The supervisor's side of the fork servers: starting, replacing, asking, poking and dismissing
+ * them. */
+#pragma once
+
+#include <sched.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <systemd/sd-event.h>
+
+#include "supervisor/fork-server.h"
+#include "supervisor/server-message.h"
+#include "supervisor/slots.h"
+
+struct server_pool;
+
+struct server_pool_callbacks {
+    /* Every server has every listener in its epoll set (again). */
+    void (*on_ready)(void *userdata);
+    /* STARTED and TROUBLE. */
+    void (*on_message)(void *userdata, const struct server_message *message);
+    /* A server has ended (and, unless dismissed, is being replaced). What it had reserved is free.
+     */
+    void (*on_death)(void *userdata);
+    /* The units as a server that starts now shall see them: read after the fork, in the server. */
+    const struct fork_server_unit *(*units)(void *userdata, size_t *ret_n);
+    void *userdata;
+};
+
+struct server_pool_options {
+    uint32_t n_servers;
+    const cpu_set_t *affinity;       /* what hark was given; servers are pinned within it */
+    const struct rlimit *open_files; /* what hark was given, for the handlers */
+    int wake_fd;
+};
+
+/* How many servers suit this process: one per CPU it may run on. */
+uint32_t server_pool_default_size(const cpu_set_t *affinity);
+
+int server_pool_new(sd_event *event, struct slots *slots, const struct server_pool_options *options,
+                    const struct server_pool_callbacks *callbacks, struct server_pool **ret_pool);
+struct server_pool *server_pool_free(struct server_pool *pool);
+
+/* Starts all of them. 0, or the negative errno of the first that could not be created. */
+int server_pool_start(struct server_pool *pool);
+/* Has every server look at its listeners again. */
+void server_pool_poke(struct server_pool *pool);
+/* New servers for old ones, with what units() says then. Connections wait in the backlog meanwhile.
+ */
+void server_pool_renew(struct server_pool *pool);
+/* Tells all to leave; they are not replaced. */
+void server_pool_dismiss(struct server_pool *pool);
+bool server_pool_is_empty(const struct server_pool *pool);
+
+/* Asks a server to start the program of a unit without accept. -EAGAIN: none is ready, try again at
+ * on_ready or on_death. */
+int server_pool_request_start(struct server_pool *pool, uint32_t unit, uint64_t number);
+
+/* Asks all servers for a sign of life. True when all have answered the last time; one that has not
+ * is killed, for it owns nothing and a new one serves at once. */
+bool server_pool_ping(struct server_pool *pool);
+
+bool server_pool_has_pid(const struct server_pool *pool, pid_t pid);
+pid_t server_pool_pid(const struct server_pool *pool, uint32_t index);

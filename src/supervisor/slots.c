@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+#include "supervisor/slots.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "basic/cleanup.h"
+
+static size_t align(size_t size)
+{
+    return (size + 63) & ~(size_t)63;
+}
+
+static void slots_cleanup(struct slots **slots)
+{
+    slots_free(*slots);
+}
+
+struct slots *slots_free(struct slots *slots)
+{
+    if (slots == NULL)
+        return NULL;
+    if (slots->header != NULL)
+        (void)munmap(slots->header, slots->size);
+    fd_close(slots->fd);
+    free(slots);
+    return NULL;
+}
+
+static int map_memory(struct slots *slots)
+{
+    slots->fd = memfd_create("hark-slots", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (slots->fd < 0)
+        return -errno;
+    if (ftruncate(slots->fd, (off_t)slots->size) < 0)
+        return -errno;
+    void *memory = mmap(NULL, slots->size, PROT_READ | PROT_WRITE, MAP_SHARED, slots->fd, 0);
+    if (memory == MAP_FAILED)
+        return -errno;
+    slots->header = memory;
+    return 0;
+}
+
+int slots_new(const uint32_t *capacities, uint32_t n_units, uint32_t n_servers,
+              struct slots **ret_slots)
+{
+    cleanup(slots_cleanup) struct slots *slots = calloc(1, sizeof(*slots));
+    uint64_t n_slots = 0;
+
+    for (uint32_t i = 0; i < n_units; i++) {
+        if (capacities[i] == 0)
+            return -EINVAL;
+        n_slots += capacities[i];
+    }
+    if (n_units == 0 || n_servers == 0 || n_servers > SERVERS_MAX || n_slots > SLOTS_MAX)
+        return -EINVAL;
+    if (slots == NULL)
+        return -ENOMEM;
+    slots->fd = -1;
+    size_t units = align(sizeof(struct slots_header));
+    size_t windows = units + align(n_units * sizeof(struct slots_unit));
+    size_t owners = windows + align(n_servers * sizeof(struct slots_window));
+    size_t records = owners + align(n_slots * sizeof(uint64_t));
+    slots->size = records + n_slots * sizeof(struct spawn_record);
+    int r = map_memory(slots);
+    if (r < 0)
+        return r;
+    char *base = (char *)slots->header;
+    *slots->header = (struct slots_header){
+        .magic = "hark-sl",
+        .version = SLOTS_VERSION,
+        .n_units = n_units,
+        .n_servers = n_servers,
+        .n_slots = (uint32_t)n_slots,
+    };
+    slots->units = (void *)(base + units);
+    slots->windows = (void *)(base + windows);
+    slots->owners = (void *)(base + owners);
+    slots->records = (void *)(base + records);
+    for (uint32_t i = 0, first = 0; i < n_units; first += capacities[i++]) {
+        slots->units[i].first = first;
+        slots->units[i].n = capacities[i];
+    }
+    *ret_slots = take_pointer(&slots);
+    return 0;
+}
+
+uint32_t slots_unit_of(const struct slots *slots, uint32_t slot)
+{
+    uint32_t unit = 0;
+
+    while (slot >= slots->units[unit].first + slots->units[unit].n)
+        unit++;
+    return unit;
+}
+
+uint32_t slots_used(const struct slots *slots, uint32_t unit)
+{
+    const struct slots_unit *u = &slots->units[unit];
+    uint32_t used = 0;
+
+    for (uint32_t i = u->first; i < u->first + u->n; i++)
+        used += atomic_load_explicit(&slots->owners[i], memory_order_relaxed) != 0;
+    return used;
+}
+
+static int try_reserve(struct slots *slots, const struct slots_unit *unit, uint64_t key,
+                       uint32_t *hint)
+{
+    for (uint32_t i = 0; i < unit->n; i++) {
+        uint32_t at = (*hint + i) % unit->n;
+        uint64_t none = 0;
+
+        if (atomic_load_explicit(&slots->owners[unit->first + at], memory_order_relaxed) == 0 &&
+            atomic_compare_exchange_strong(&slots->owners[unit->first + at], &none, key)) {
+            *hint = at + 1;
+            return (int)(unit->first + at);
+        }
+    }
+    return -EBUSY;
+}
+
+int slots_reserve(struct slots *slots, uint32_t unit, uint64_t key, uint32_t *hint,
+                  uint32_t *ret_slot)
+{
+    struct slots_unit *u = &slots->units[unit];
+    int slot = try_reserve(slots, u, key, hint);
+
+    if (slot < 0) {
+        /* Tell first, look again then: the supervisor frees first and looks at the flag then, so
+         * one of us sees the other. */
+        atomic_store(&u->full, 1);
+        slot = try_reserve(slots, u, key, hint);
+        if (slot < 0)
+            return slot;
+    }
+    *ret_slot = (uint32_t)slot;
+    return 0;
+}
+
+void slots_cancel(struct slots *slots, uint32_t slot)
+{
+    memset(&slots->records[slot], 0, sizeof(slots->records[slot]));
+    atomic_store(&slots->owners[slot], 0);
+}
+
+bool slots_wake_needed(struct slots *slots)
+{
+    return atomic_load(&slots->header->supervisor_asleep) != 0 &&
+           atomic_exchange(&slots->header->supervisor_asleep, 0) != 0;
+}
+
+bool slots_release(struct slots *slots, uint32_t slot)
+{
+    struct slots_unit *unit = &slots->units[slots_unit_of(slots, slot)];
+
+    slots_cancel(slots, slot);
+    return atomic_load(&unit->full) != 0 && atomic_exchange(&unit->full, 0) != 0;
+}
+
+bool slots_reclaim(struct slots *slots, uint32_t incarnation)
+{
+    bool waited_for = false;
+
+    for (uint32_t i = 0; i < slots->header->n_slots; i++)
+        if (slot_key_incarnation(atomic_load(&slots->owners[i])) == incarnation &&
+            atomic_load(&slots->records[i].pid) == 0)
+            waited_for |= slots_release(slots, i);
+    return waited_for;
+}

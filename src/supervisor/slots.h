@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The shared memory between the supervisor and its fork servers: one slot per running handler.
+ *
+ * A unit's connection limit is its number of slots: reserving one is the limit's check, and nothing
+ * is counted twice or forgotten, whoever dies when. A slot goes through
+ *
+ *   free       owner 0, record all zero
+ *   reserved   a fork server put its key into owner; record.pid is still 0
+ *   taken      the kernel wrote record.pid when the child was created, before it ran
+ *   free       the supervisor waited for the child and cleared the record, then the owner
+ *
+ * Only fork servers reserve, and only the supervisor frees a taken slot. A server that is killed
+ * between the first two leaves a reserved slot without a pid; once that server has been waited for
+ * there can be no child any more, so the supervisor frees it then.
+ *
+ * The memory is a memfd with a header, so that it can be handed to another image of the program.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "libhark/spawn.h"
+
+#define SLOTS_MAX     65536
+#define SERVERS_MAX   256
+#define SLOTS_VERSION 1
+
+/* Which incarnation of a fork server reserved a slot, and its how-many-th reservation that was.
+ * Never 0, never used twice: incarnations are numbered from 1 for the life of the supervisor. */
+static inline uint64_t slot_key(uint32_t incarnation, uint64_t sequence)
+{
+    return (uint64_t)incarnation << 40 | (sequence & 0xffffffffff);
+}
+
+static inline uint32_t slot_key_incarnation(uint64_t key)
+{
+    return (uint32_t)(key >> 40);
+}
+
+struct slots_unit {
+    uint32_t first, n;         /* its range of slots */
+    _Atomic uint32_t full;     /* a server found no free slot and waits to be poked */
+    _Atomic uint64_t instance; /* number of the next connection or start */
+};
+
+/* The child a server is creating right now: it stands still until the child's program runs. */
+struct slots_window {
+    _Atomic uint64_t start_usec; /* 0: none */
+    _Atomic uint32_t slot;
+};
+
+struct slots_header {
+    char magic[8];
+    uint32_t version, n_units, n_servers, n_slots;
+    _Atomic uint32_t
+        supervisor_asleep; /* whoever takes a slot must wake it (slots_wake_needed()) */
+};
+
+struct slots {
+    int fd;
+    size_t size;
+    struct slots_header *header;
+    struct slots_unit *units;
+    struct slots_window *windows; /* one per server */
+    _Atomic uint64_t *owners;     /* one per slot, together, because they are searched */
+    struct spawn_record *records;
+};
+
+/* capacities[i] is the number of slots of unit i. -EINVAL when a number is 0 or too large, -ENOMEM,
+ * or an errno of memfd_create(2), ftruncate(2). */
+int slots_new(const uint32_t *capacities, uint32_t n_units, uint32_t n_servers,
+              struct slots **ret_slots);
+struct slots *slots_free(struct slots *slots);
+
+/* The unit a slot belongs to. */
+uint32_t slots_unit_of(const struct slots *slots, uint32_t slot);
+/* How many slots of the unit are not free. */
+uint32_t slots_used(const struct slots *slots, uint32_t unit);
+
+/* Fork server: takes a free slot of the unit, searching from *hint, which moves on. -EBUSY: none,
+ * and the unit is marked full, so that the supervisor pokes the servers when it frees one. */
+int slots_reserve(struct slots *slots, uint32_t unit, uint64_t key, uint32_t *hint,
+                  uint32_t *ret_slot);
+/* Fork server: gives back a slot for which no child was created. */
+void slots_cancel(struct slots *slots, uint32_t slot);
+/* Fork server: true once when the supervisor sleeps and must be told of new children. */
+bool slots_wake_needed(struct slots *slots);
+
+/* Supervisor: frees the slot; true when servers wait for a slot of its unit. */
+bool slots_release(struct slots *slots, uint32_t slot);
+/* Supervisor: frees what a dead incarnation had reserved but not used; true when servers wait. */
+bool slots_reclaim(struct slots *slots, uint32_t incarnation);

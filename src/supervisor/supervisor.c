@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: MIT */
+#include "supervisor/supervisor.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "basic/cleanup.h"
+#include "basic/clock.h"
+#include "supervisor/supervisor-state.h"
+
+#define WATCHDOG_PER_PERIOD 3
+
+static const int handled_signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2};
+
+/* ---- Signals and limits of the process ---------------------------------------------------------
+ */
+
+int supervisor_block_signals(void)
+{
+    const struct sigaction action = {.sa_handler = SIG_DFL};
+    sigset_t set;
+
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof(handled_signals) / sizeof(handled_signals[0]); i++)
+        sigaddset(&set, handled_signals[i]);
+    sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGPIPE); /* a closed standard error is no reason to die */
+    if (sigprocmask(SIG_SETMASK, &set, NULL) < 0)
+        return -errno;
+    /* An ignored SIGCHLD would have the kernel throw every exit status away. */
+    for (int i = 1; i < NSIG; i++)
+        (void)sigaction(i, &action, NULL);
+    return 0;
+}
+
+/* A pidfd per long-lived handler needs descriptors; the handlers get the old limit back. */
+static void raise_open_files(struct supervisor *supervisor)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &supervisor->open_files) < 0)
+        return;
+    limit = supervisor->open_files;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* ---- State for the manager
+ * ----------------------------------------------------------------------- */
+
+unsigned supervisor_count_running(const struct supervisor *supervisor)
+{
+    unsigned n = 0;
+
+    for (uint32_t i = 0; i < supervisor->n_units; i++)
+        n += slots_used(supervisor->slots, i);
+    return n;
+}
+
+void supervisor_report_state(struct supervisor *supervisor)
+{
+    unsigned n_listeners = 0;
+
+    for (uint32_t i = 0; i < supervisor->n_units; i++)
+        n_listeners += (unsigned)supervisor->units[i]->n_listeners;
+    report_status(&supervisor->report,
+                  supervisor->state == SUPERVISOR_DRAINING   ? "draining: "
+                  : supervisor->state == SUPERVISOR_STOPPING ? "stopping: "
+                                                             : "",
+                  n_listeners, supervisor_count_running(supervisor));
+}
+
+static void say_ready(struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->n_units; i++)
+        for (size_t j = 0; j < supervisor->units[i]->n_listeners; j++)
+            log_info("listening on \"%s\"",
+                     hark_listener_address(supervisor->units[i]->listeners[j]));
+    notify_state(supervisor->notify, "READY=1");
+    supervisor_report_state(supervisor);
+}
+
+/* ---- What the parts tell
+ * ----------------------------------------------------------------------------- */
+
+/* With --once: the program's status becomes ours. */
+static void end_with_program(struct supervisor *supervisor, const struct handler_exit *end)
+{
+    supervisor->exit_status = end->code == CLD_EXITED ? end->status : 128 + end->status;
+    supervisor_drain(supervisor);
+}
+
+static void on_exit_of_handler(void *userdata, uint32_t slot, const struct handler_exit *end)
+{
+    struct supervisor *supervisor = userdata;
+    struct unit *unit = supervisor->units[slots_unit_of(supervisor->slots, slot)];
+
+    report_exit(&supervisor->report, unit->name, &supervisor->slots->records[slot], end);
+    if (unit->service == NULL)
+        return;
+    service_on_exit(unit->service);
+    if (supervisor->options.once)
+        end_with_program(supervisor, end);
+}
+
+static void on_room(void *userdata)
+{
+    struct supervisor *supervisor = userdata;
+
+    server_pool_poke(supervisor->pool);
+}
+
+static void on_stuck(void *userdata, uint32_t slot)
+{
+    struct supervisor *supervisor = userdata;
+    const struct spawn_record *record = &supervisor->slots->records[slot];
+
+    if (log_limit_pass(&supervisor->troubles, "troubles"))
+        log_warning("killed handler with pid %d: it did not become its program within 1 s; "
+                    "its last step was: %s",
+                    record->pid, spawn_step_name((enum spawn_step)record->step));
+}
+
+static bool is_server(void *userdata, pid_t pid)
+{
+    return server_pool_has_pid(((struct supervisor *)userdata)->pool, pid);
+}
+
+static pid_t server_pid(void *userdata, uint32_t index)
+{
+    return server_pool_pid(((struct supervisor *)userdata)->pool, index);
+}
+
+static void on_looked(void *userdata)
+{
+    struct supervisor *supervisor = userdata;
+
+    if (supervisor->state == SUPERVISOR_STOPPING)
+        supervisor_signal_handlers(supervisor, SIGTERM);
+    if (supervisor->state != SUPERVISOR_STARTING)
+        supervisor_report_state(supervisor);
+    supervisor_end_if_done(supervisor);
+}
+
+static void on_servers_ready(void *userdata)
+{
+    struct supervisor *supervisor = userdata;
+
+    if (supervisor->state == SUPERVISOR_STARTING) {
+        supervisor->state = SUPERVISOR_SERVING;
+        say_ready(supervisor);
+    }
+    if (supervisor->watchdog_owed) {
+        supervisor->watchdog_owed = false;
+        notify_state(supervisor->notify, "WATCHDOG=1");
+    }
+    for (uint32_t i = 0; i < supervisor->n_units; i++)
+        if (supervisor->units[i]->service != NULL)
+            service_on_servers(supervisor->units[i]->service);
+}
+
+static void on_server_death(void *userdata)
+{
+    struct supervisor *supervisor = userdata;
+
+    waiting_look(supervisor->waiting); /* what it left behind */
+    for (uint32_t i = 0; i < supervisor->n_units; i++)
+        if (supervisor->units[i]->service != NULL)
+            service_on_servers(supervisor->units[i]->service);
+    supervisor_end_if_done(supervisor);
+}
+
+static void on_server_message(void *userdata, const struct server_message *message)
+{
+    struct supervisor *supervisor = userdata;
+
+    if (message->unit >= supervisor->n_units)
+        return;
+    struct unit *unit = supervisor->units[message->unit];
+    if (message->type == SERVER_MESSAGE_STARTED && unit->service != NULL)
+        service_on_started(unit->service, message);
+    else if (message->type == SERVER_MESSAGE_TROUBLE &&
+             log_limit_pass(&supervisor->troubles, "troubles"))
+        log_warning("cannot serve \"%s\" for a moment: %s", unit->name, strerror(message->error));
+}
+
+static const struct fork_server_unit *units_for_server(void *userdata, size_t *ret_n)
+{
+    struct supervisor *supervisor = userdata;
+
+    for (uint32_t i = 0; i < supervisor->n_units; i++)
+        supervisor->server_units[i] = unit_for_fork_server(supervisor->units[i]);
+    *ret_n = supervisor->n_units;
+    return supervisor->server_units;
+}
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+    struct supervisor *supervisor = userdata;
+
+    (void)source;
+    switch ((int)info->ssi_signo) {
+    case SIGQUIT:
+        supervisor_drain(supervisor);
+        break;
+    case SIGUSR1:
+    case SIGUSR2: /* the program's, when there is one */
+        for (uint32_t i = 0; i < supervisor->slots->header->n_slots; i++)
+            if (supervisor->units[slots_unit_of(supervisor->slots, i)]->service != NULL &&
+                atomic_load(&supervisor->slots->records[i].pid) > 0)
+                (void)kill(supervisor->slots->records[i].pid, (int)info->ssi_signo);
+        break;
+    default:
+        supervisor_stop(supervisor);
+    }
+    return 0;
+}
+
+static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct supervisor *supervisor = userdata;
+
+    (void)usec;
+    if (server_pool_ping(supervisor->pool))
+        notify_state(supervisor->notify, "WATCHDOG=1");
+    else
+        supervisor->watchdog_owed = true;
+    (void)sd_event_source_set_time_relative(source, supervisor->watchdog_usec);
+    return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* ---- Life
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void supervisor_cleanup(struct supervisor **supervisor)
+{
+    supervisor_free(*supervisor);
+}
+
+int supervisor_new(const struct supervisor_options *options, struct supervisor **ret_supervisor)
+{
+    cleanup(supervisor_cleanup) struct supervisor *supervisor = calloc(1, sizeof(*supervisor));
+
+    if (supervisor == NULL)
+        return -ENOMEM;
+    supervisor->options = *options;
+    supervisor->troubles = (struct log_limit){.interval_usec = 5 * USEC_PER_SEC, .burst = 5};
+    if (sched_getaffinity(0, sizeof(supervisor->affinity), &supervisor->affinity) < 0)
+        return -errno;
+    if (supervisor->options.n_servers == 0)
+        supervisor->options.n_servers = server_pool_default_size(&supervisor->affinity);
+    int r = sd_event_new(&supervisor->event);
+    if (r < 0)
+        return r;
+    r = notify_new(supervisor->event, &supervisor->notify);
+    if (r < 0) {
+        log_error("cannot use NOTIFY_SOCKET \"%s\": %s", getenv("NOTIFY_SOCKET"), strerror(-r));
+        return r;
+    }
+    report_init(&supervisor->report, supervisor->notify);
+    supervisor->report.to_log = options->to_log;
+    *ret_supervisor = take_pointer(&supervisor);
+    return 0;
+}
+
+int supervisor_add_unit(struct supervisor *supervisor, const struct supervisor_unit *config)
+{
+    struct unit **units =
+        realloc(supervisor->units, (supervisor->n_units + 1) * sizeof(*supervisor->units));
+
+    if (units == NULL)
+        return -ENOMEM;
+    supervisor->units = units;
+    int r = unit_new(config, supervisor->n_units, &units[supervisor->n_units]);
+    if (r < 0)
+        return r;
+    units[supervisor->n_units]->plan.affinity = &supervisor->affinity;
+    supervisor->n_units++;
+    return 0;
+}
+
+struct supervisor *supervisor_free(struct supervisor *supervisor)
+{
+    if (supervisor == NULL)
+        return NULL;
+    sd_event_source_disable_unref(supervisor->watchdog_timer);
+    sd_event_source_disable_unref(supervisor->stop_timer);
+    sd_event_source_disable_unref(supervisor->extend_timer);
+    sd_event_source_disable_unref(supervisor->goodbye_timer);
+    sd_event_source_disable_unref(supervisor->backlog_timer);
+    server_pool_free(supervisor->pool);
+    waiting_free(supervisor->waiting);
+    for (uint32_t i = 0; i < supervisor->n_units; i++)
+        unit_free(supervisor->units[i]);
+    slots_free(supervisor->slots);
+    notify_free(supervisor->notify);
+    sd_event_unref(supervisor->event);
+    free(supervisor->units);
+    free(supervisor->server_units);
+    free(supervisor->told);
+    free(supervisor);
+    return NULL;
+}
+
+static int make_slots(struct supervisor *supervisor)
+{
+    cleanup_free uint32_t *capacities = calloc(supervisor->n_units, sizeof(*capacities));
+
+    if (capacities == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < supervisor->n_units; i++)
+        capacities[i] = supervisor->units[i]->max_connections;
+    int r = slots_new(capacities, supervisor->n_units, supervisor->options.n_servers,
+                      &supervisor->slots);
+    if (r < 0)
+        return r;
+    supervisor->told = calloc(supervisor->slots->header->n_slots, sizeof(*supervisor->told));
+    supervisor->server_units = calloc(supervisor->n_units, sizeof(*supervisor->server_units));
+    return supervisor->told == NULL || supervisor->server_units == NULL ? -ENOMEM : 0;
+}
+
+static int make_waiting_and_pool(struct supervisor *supervisor)
+{
+    const struct waiting_callbacks waiting = {on_exit_of_handler, on_room,    on_stuck,  on_looked,
+                                              is_server,          server_pid, supervisor};
+    const struct server_pool_callbacks pool = {on_servers_ready, on_server_message, on_server_death,
+                                               units_for_server, supervisor};
+    int r = waiting_new(supervisor->event, supervisor->slots, &waiting, &supervisor->waiting);
+
+    if (r < 0)
+        return r;
+    const struct server_pool_options options = {
+        .n_servers = supervisor->options.n_servers,
+        .affinity = &supervisor->affinity,
+        .open_files = &supervisor->open_files,
+        .wake_fd = waiting_wake_fd(supervisor->waiting),
+    };
+    return server_pool_new(supervisor->event, supervisor->slots, &options, &pool,
+                           &supervisor->pool);
+}
+
+static int start_unit(struct supervisor *supervisor, struct unit *unit)
+{
+    if (!unit->accept) {
+        int r = service_new(supervisor->event, supervisor->pool, supervisor->slots, unit->index,
+                            &unit->service);
+        if (r < 0)
+            return r;
+    }
+    return supervisor_watch_listeners(supervisor, unit);
+}
+
+static int add_signals_and_watchdog(struct supervisor *supervisor)
+{
+    uint64_t period;
+
+    for (size_t i = 0; i < sizeof(handled_signals) / sizeof(handled_signals[0]); i++) {
+        int r =
+            sd_event_add_signal(supervisor->event, NULL, handled_signals[i], on_signal, supervisor);
+        if (r < 0)
+            return r;
+    }
+    if (sd_watchdog_enabled(0, &period) <= 0)
+        return 0;
+    supervisor->watchdog_usec = period / WATCHDOG_PER_PERIOD;
+    return sd_event_add_time_relative(supervisor->event, &supervisor->watchdog_timer,
+                                      CLOCK_MONOTONIC, supervisor->watchdog_usec, 0, on_watchdog,
+                                      supervisor);
+}
+
+static int set_up(struct supervisor *supervisor)
+{
+    raise_open_files(supervisor);
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* what handlers leave behind comes to us */
+    int r = make_slots(supervisor);
+    if (r < 0)
+        return r;
+    r = make_waiting_and_pool(supervisor);
+    if (r < 0)
+        return r;
+    for (uint32_t i = 0; i < supervisor->n_units; i++) {
+        r = start_unit(supervisor, supervisor->units[i]);
+        if (r < 0)
+            return r;
+    }
+    r = add_signals_and_watchdog(supervisor);
+    if (r < 0)
+        return r;
+    return server_pool_start(supervisor->pool);
+}
+
+int supervisor_run(struct supervisor *supervisor)
+{
+    int r = set_up(supervisor);
+
+    if (r < 0) {
+        log_error("cannot set up: %s", strerror(-r));
+        return r;
+    }
+    r = sd_event_loop(supervisor->event);
+    if (notify_lost(supervisor->notify) > 0)
+        log_warning("%" PRIu64 " exit reports were left out: the service manager did not read",
+                    notify_lost(supervisor->notify));
+    return r;
+}

@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: MIT */
+#include "supervisor/waiting.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/pidfd.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "basic/cleanup.h"
+#include "basic/clock.h"
+#include "basic/io.h"
+
+#define BATCH_USEC     (5 * USEC_PER_MSEC)
+#define YOUNG_USEC     (100 * USEC_PER_MSEC)
+#define INTERRUPT_USEC (100 * USEC_PER_MSEC) /* a blocking accept without a connection */
+#define STUCK_USEC     (1 * USEC_PER_SEC)
+#define SWEEP_USEC     (50 * USEC_PER_MSEC) /* between two looks at all children … */
+#define SWEEP_ALWAYS   64                   /* … when more than this many live */
+#define SWEEP_MAX      1000                 /* orphans in one look */
+#define SIGNAL_EVENT   UINT32_MAX           /* epoll data; otherwise a slot */
+
+struct young {
+    uint32_t slot;
+    bool told; /* was said to be stuck */
+};
+
+struct waiting {
+    struct slots *slots;
+    struct waiting_callbacks callbacks;
+    int epoll_fd; /* signal_fd and pidfds */
+    int signal_fd, wake_fd;
+    sd_event_source *sleeping, *wake, *timer;
+    bool awake, signalled, room, looking;
+    uint64_t sweep_usec;
+    uint64_t *known; /* per slot: the key of the child we know in it */
+    int *pidfds;     /* per slot */
+    struct young *young;
+    uint32_t n_young, n_living;
+};
+
+/* ---- One child ---------------------------------------------------------------------------------
+ */
+
+static void forget(struct waiting *waiting, uint32_t slot)
+{
+    if (waiting->pidfds[slot] >= 0) {
+        /* Closing alone would not do while a new fork server has not closed its copy yet. */
+        (void)epoll_ctl(waiting->epoll_fd, EPOLL_CTL_DEL, waiting->pidfds[slot], NULL);
+        waiting->pidfds[slot] = fd_close(waiting->pidfds[slot]);
+    }
+    waiting->known[slot] = 0;
+    waiting->n_living--;
+    waiting->room |= slots_release(waiting->slots, slot);
+}
+
+/* True when the child in the slot has ended; it is reported and the slot is free then. */
+static bool ask(struct waiting *waiting, uint32_t slot)
+{
+    siginfo_t info = {0};
+    pid_t pid = atomic_load(&waiting->slots->records[slot].pid);
+
+    if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG) < 0) {
+        if (errno != ECHILD)
+            return false;
+        info.si_pid = pid; /* cannot be: we alone wait. Better a free slot than a stuck one. */
+        info.si_code = CLD_EXITED;
+    }
+    if (info.si_pid == 0)
+        return false;
+    const struct handler_exit end = {
+        .pid = pid, .code = info.si_code, .status = info.si_status, .end_usec = monotonic_usec()};
+    waiting->callbacks.on_exit(waiting->callbacks.userdata, slot, &end);
+    forget(waiting, slot);
+    return true;
+}
+
+/* The letter of /proc/PID/stat, behind the name in parentheses, which may hold anything. */
+static char process_state(pid_t pid)
+{
+    char path[32], text[256];
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    if (pid <= 0 || read_text_file(path, text, sizeof(text)) < 0)
+        return 0;
+    const char *end = strrchr(text, ')');
+    return end != NULL && end[1] == ' ' ? end[2] : 0;
+}
+
+/* Its creator waits for it: in the state of vfork(2), not stopped by somebody after it. */
+static bool creator_waits(const struct waiting *waiting, uint32_t slot)
+{
+    const struct slots *slots = waiting->slots;
+
+    for (uint32_t i = 0; i < slots->header->n_servers; i++)
+        if (atomic_load(&slots->windows[i].start_usec) != 0 &&
+            atomic_load(&slots->windows[i].slot) == slot)
+            return process_state(waiting->callbacks.server_pid(waiting->callbacks.userdata, i)) ==
+                   'D';
+    return false;
+}
+
+static bool half_made(const struct waiting *waiting, uint32_t slot)
+{
+    return atomic_load(&waiting->slots->records[slot].step) < SPAWN_EXEC ||
+           creator_waits(waiting, slot);
+}
+
+static void hurry(struct waiting *waiting, struct young *young, uint64_t age)
+{
+    const struct spawn_record *record = &waiting->slots->records[young->slot];
+    pid_t pid = atomic_load(&record->pid);
+
+    if (atomic_load(&record->step) == SPAWN_ACCEPT) {
+        /* It waits for a connection on a listener that blocks. An interrupted accept(2) has taken
+         * none, so nothing is lost; a kill could lose one. */
+        if (age > INTERRUPT_USEC)
+            (void)kill(pid, SIGURG);
+    } else if (age > STUCK_USEC && half_made(waiting, young->slot)) {
+        (void)kill(pid, SIGKILL);
+        if (!young->told)
+            waiting->callbacks.on_stuck(waiting->callbacks.userdata, young->slot);
+        young->told = true;
+    }
+}
+
+/* From now on epoll says when it ends. True when that could be arranged. */
+static bool grow_up(struct waiting *waiting, uint32_t slot)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u32 = slot};
+    int fd = pidfd_open(atomic_load(&waiting->slots->records[slot].pid), 0);
+
+    if (fd < 0) /* out of descriptors: it stays among the young, which costs a little time */
+        return false;
+    if (epoll_ctl(waiting->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
+        fd_close(fd);
+        return false;
+    }
+    waiting->pidfds[slot] = fd;
+    return true;
+}
+
+/* ---- All of them -------------------------------------------------------------------------------
+ */
+
+/* Finds the children that appeared since the last look. True when a slot is reserved, so that there
+ * will be a child soon. */
+static bool discover(struct waiting *waiting)
+{
+    const struct slots *slots = waiting->slots;
+    bool reserved = false;
+
+    for (uint32_t slot = 0; slot < slots->header->n_slots; slot++) {
+        uint64_t key = atomic_load(&slots->owners[slot]);
+
+        if (key == waiting->known[slot] || key == 0)
+            continue;
+        if (atomic_load(&slots->records[slot].pid) == 0) {
+            reserved = true;
+            continue;
+        }
+        waiting->known[slot] = key;
+        waiting->young[waiting->n_young++] = (struct young){.slot = slot};
+        waiting->n_living++;
+    }
+    return reserved;
+}
+
+static void ask_young(struct waiting *waiting)
+{
+    uint64_t now = monotonic_usec();
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < waiting->n_young; i++) {
+        struct young *young = &waiting->young[i];
+        uint32_t slot = young->slot;
+        uint64_t start = waiting->slots->records[slot].start_usec;
+        uint64_t age = now > start ? now - start : 0;
+
+        if (ask(waiting, slot))
+            continue;
+        if (age > YOUNG_USEC) {
+            if (!half_made(waiting, slot) && grow_up(waiting, slot))
+                continue;
+            hurry(waiting, young, age);
+        }
+        waiting->young[kept++] = *young;
+    }
+    waiting->n_young = kept;
+}
+
+static void ask_grown_up(struct waiting *waiting)
+{
+    struct epoll_event events[256];
+    int n;
+
+    do {
+        n = epoll_wait(waiting->epoll_fd, events, 256, 0);
+        for (int i = 0; i < n; i++) {
+            uint32_t slot = events[i].data.u32;
+
+            if (slot != SIGNAL_EVENT && waiting->known[slot] != 0)
+                (void)ask(waiting, slot);
+        }
+    } while (n == 256);
+}
+
+static void drain(struct waiting *waiting)
+{
+    struct signalfd_siginfo info;
+    uint64_t count;
+
+    /* SIGCHLD is one bit: a single read takes it. */
+    if (read(waiting->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+        waiting->signalled = true;
+    (void)!read(waiting->wake_fd, &count, sizeof(count));
+}
+
+static bool is_handler(const struct waiting *waiting, pid_t pid)
+{
+    const struct slots *slots = waiting->slots;
+
+    for (uint32_t slot = 0; slot < slots->header->n_slots; slot++)
+        if (atomic_load(&slots->records[slot].pid) == pid)
+            return true;
+    return false;
+}
+
+/* A look at all children, for those that are in no slot: orphans that we inherited. */
+static void sweep(struct waiting *waiting)
+{
+    uint64_t now = monotonic_usec();
+
+    if (!waiting->signalled ||
+        (waiting->n_living > SWEEP_ALWAYS && now - waiting->sweep_usec < SWEEP_USEC))
+        return;
+    waiting->sweep_usec = now;
+    waiting->signalled = false;
+    for (int i = 0; i < SWEEP_MAX; i++) {
+        siginfo_t info = {0};
+
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
+            return;
+        if (is_handler(waiting, info.si_pid) ||
+            waiting->callbacks.is_server(waiting->callbacks.userdata, info.si_pid))
+            break; /* has its own way; what hides behind it is found the next time */
+        (void)waitid(P_PID, (id_t)info.si_pid, &info, WEXITED | WNOHANG);
+    }
+    waiting->signalled = true;
+}
+
+/* ---- Awake and asleep --------------------------------------------------------------------------
+ */
+
+static void stay_awake(struct waiting *waiting)
+{
+    atomic_store(&waiting->slots->header->supervisor_asleep, 0);
+    if (!waiting->awake)
+        (void)sd_event_source_set_enabled(waiting->sleeping, SD_EVENT_OFF);
+    waiting->awake = true;
+    (void)sd_event_source_set_time_relative(waiting->timer, BATCH_USEC);
+    (void)sd_event_source_set_enabled(waiting->timer, SD_EVENT_ONESHOT);
+}
+
+/* False when a child appeared meanwhile: servers take the slot first and look at the flag then. */
+static bool fall_asleep(struct waiting *waiting)
+{
+    atomic_store(&waiting->slots->header->supervisor_asleep, 1);
+    if (discover(waiting) || waiting->n_young > 0)
+        return false;
+    if (waiting->awake)
+        (void)sd_event_source_set_enabled(waiting->sleeping, SD_EVENT_ON);
+    waiting->awake = false;
+    (void)sd_event_source_set_enabled(waiting->timer, SD_EVENT_OFF);
+    return true;
+}
+
+void waiting_look(struct waiting *waiting)
+{
+    if (waiting->looking) /* a callback asked for it */
+        return;
+    waiting->looking = true;
+    drain(waiting);
+    bool reserved = discover(waiting);
+    ask_young(waiting);
+    ask_grown_up(waiting);
+    sweep(waiting);
+    if (waiting->room) {
+        waiting->room = false;
+        waiting->callbacks.on_room(waiting->callbacks.userdata);
+    }
+    if (reserved || waiting->n_young > 0 || waiting->signalled || !fall_asleep(waiting))
+        stay_awake(waiting);
+    waiting->looking = false;
+    waiting->callbacks.on_looked(waiting->callbacks.userdata);
+}
+
+static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+    (void)source;
+    (void)fd;
+    (void)revents;
+    waiting_look(userdata);
+    return 0;
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    (void)source;
+    (void)usec;
+    waiting_look(userdata);
+    return 0;
+}
+
+/* ---- Life --------------------------------------------------------------------------------------
+ */
+
+static void waiting_cleanup(struct waiting **waiting)
+{
+    waiting_free(*waiting);
+}
+
+struct waiting *waiting_free(struct waiting *waiting)
+{
+    if (waiting == NULL)
+        return NULL;
+    sd_event_source_disable_unref(waiting->sleeping);
+    sd_event_source_disable_unref(waiting->wake);
+    sd_event_source_disable_unref(waiting->timer);
+    for (uint32_t i = 0; waiting->pidfds != NULL && i < waiting->slots->header->n_slots; i++)
+        fd_close(waiting->pidfds[i]);
+    fd_close(waiting->epoll_fd);
+    fd_close(waiting->signal_fd);
+    fd_close(waiting->wake_fd);
+    free(waiting->known);
+    free(waiting->pidfds);
+    free(waiting->young);
+    free(waiting);
+    return NULL;
+}
+
+static int open_descriptors(struct waiting *waiting)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u32 = SIGNAL_EVENT};
+    sigset_t child;
+
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    waiting->signal_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (waiting->signal_fd < 0)
+        return -errno;
+    waiting->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (waiting->wake_fd < 0)
+        return -errno;
+    waiting->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (waiting->epoll_fd < 0)
+        return -errno;
+    return epoll_ctl(waiting->epoll_fd, EPOLL_CTL_ADD, waiting->signal_fd, &event) < 0 ? -errno : 0;
+}
+
+static int add_sources(struct waiting *waiting, sd_event *event)
+{
+    int r = sd_event_add_io(event, &waiting->sleeping, waiting->epoll_fd, EPOLLIN, on_io, waiting);
+
+    if (r < 0)
+        return r;
+    r = sd_event_add_io(event, &waiting->wake, waiting->wake_fd, EPOLLIN, on_io, waiting);
+    if (r < 0)
+        return r;
+    r = sd_event_add_time(event, &waiting->timer, CLOCK_MONOTONIC, 0, USEC_PER_MSEC, on_timer,
+                          waiting);
+    if (r < 0)
+        return r;
+    return sd_event_source_set_enabled(waiting->timer, SD_EVENT_OFF);
+}
+
+int waiting_new(sd_event *event, struct slots *slots, const struct waiting_callbacks *callbacks,
+                struct waiting **ret_waiting)
+{
+    cleanup(waiting_cleanup) struct waiting *waiting = calloc(1, sizeof(*waiting));
+    uint32_t n = slots->header->n_slots;
+
+    if (waiting == NULL)
+        return -ENOMEM;
+    waiting->slots = slots;
+    waiting->callbacks = *callbacks;
+    waiting->epoll_fd = waiting->signal_fd = waiting->wake_fd = -1;
+    waiting->known = calloc(n, sizeof(*waiting->known));
+    waiting->pidfds = malloc(n * sizeof(*waiting->pidfds));
+    waiting->young = calloc(n, sizeof(*waiting->young));
+    for (uint32_t i = 0; waiting->pidfds != NULL && i < n; i++)
+        waiting->pidfds[i] = -1;
+    if (waiting->known == NULL || waiting->pidfds == NULL || waiting->young == NULL)
+        return -ENOMEM;
+    int r = open_descriptors(waiting);
+    if (r < 0)
+        return r;
+    r = add_sources(waiting, event);
+    if (r < 0)
+        return r;
+    atomic_store(&slots->header->supervisor_asleep, 1);
+    *ret_waiting = take_pointer(&waiting);
+    return 0;
+}
+
+int waiting_wake_fd(const struct waiting *waiting)
+{
+    return waiting->wake_fd;
+}

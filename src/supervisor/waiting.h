@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Waiting for handlers at a cost that does not grow with how many live: no waitid(P_ALL) per exit
+ * (it walks all children) and no descriptor in a process that forks.
+ *
+ * While anything is young, the supervisor is awake: every few milliseconds it looks at the slots
+ * for new children and asks each young one by waitid(P_PID). Who has lived for 100 ms gets a pidfd
+ * in epoll. When nothing is young it sleeps, and the next server that takes a slot wakes it.
+ * SIGCHLD itself only says that something is to be found; signals that coalesce cost nothing, as
+ * nobody is asked because of them alone. Children we do not know (orphans of handlers: we are their
+ * subreaper) are found by a rare look at all.
+ *
+ * It also enforces the one-second rule: a child that has not become its program by then is killed,
+ * because its creator stands still for it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <systemd/sd-event.h>
+
+#include "supervisor/slots.h"
+
+struct waiting;
+
+struct handler_exit {
+    pid_t pid;
+    int code;   /* CLD_EXITED, CLD_KILLED, CLD_DUMPED */
+    int status; /* exit status or signal */
+    uint64_t end_usec;
+};
+
+struct waiting_callbacks {
+    /* A child has been waited for. Its record is still in its slot, which is freed afterwards. */
+    void (*on_exit)(void *userdata, uint32_t slot, const struct handler_exit *end);
+    /* Slots of a unit at its limit were freed: the servers want to be poked. */
+    void (*on_room)(void *userdata);
+    /* A child was killed for standing half-made for a second. */
+    void (*on_stuck)(void *userdata, uint32_t slot);
+    /* A look is over: the time to bring up to date what depends on who lives. */
+    void (*on_looked)(void *userdata);
+    /* Is this child one of the fork servers (waited for elsewhere)? */
+    bool (*is_server)(void *userdata, pid_t pid);
+    /* The pid of the server with that index, 0 when there is none. */
+    pid_t (*server_pid)(void *userdata, uint32_t index);
+    void *userdata;
+};
+
+/* SIGCHLD must be blocked. -ENOMEM, or an errno of epoll_create1(2), signalfd(2), eventfd(2). */
+int waiting_new(sd_event *event, struct slots *slots, const struct waiting_callbacks *callbacks,
+                struct waiting **ret_waiting);
+struct waiting *waiting_free(struct waiting *waiting);
+
+/* The eventfd that fork servers write to. */
+int waiting_wake_fd(const struct waiting *waiting);
+/* Looks at everything now, for who must know at once (a server died, hark stops). */
+void waiting_look(struct waiting *waiting);
