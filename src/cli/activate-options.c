@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/activate-options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "basic/cleanup.h"
+#include "basic/clock.h"
+#include "basic/parse.h"
+#include "libhark/address.h"
+#include "supervisor/log.h"
+#include "supervisor/slots.h"
+
+#define DEFAULT_MODE            0600
+#define DEFAULT_LOCK_TIMEOUT_MS 1000
+#define DEFAULT_MAX_CONNECTIONS 64                  /* as systemd.socket(5) */
+#define DEFAULT_STOP_TIMEOUT    (90 * USEC_PER_SEC) /* as systemd's DefaultTimeoutStopSec= */
+
+enum option_code {
+    OPTION_HELP = 'h',
+    OPTION_LISTEN = 'l',
+    OPTION_DATAGRAM = 'd',
+    OPTION_ACCEPT = 'a',
+    OPTION_SETENV = 'E',
+    OPTION_VERSION = 256,
+    OPTION_SEQPACKET,
+    OPTION_INETD,
+    OPTION_FDNAME,
+    OPTION_ONCE,
+    OPTION_MODE,
+    OPTION_OWNER,
+    OPTION_LOCK_TIMEOUT,
+    OPTION_MAX_CONNECTIONS,
+    OPTION_FORK_SERVERS,
+    OPTION_STOP_TIMEOUT,
+    OPTION_REPORT,
+};
+
+static const struct option long_options[] = {
+    {"help", no_argument, NULL, OPTION_HELP},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {"listen", required_argument, NULL, OPTION_LISTEN},
+    {"datagram", no_argument, NULL, OPTION_DATAGRAM},
+    {"seqpacket", no_argument, NULL, OPTION_SEQPACKET},
+    {"accept", no_argument, NULL, OPTION_ACCEPT},
+    {"inetd", no_argument, NULL, OPTION_INETD},
+    {"setenv", required_argument, NULL, OPTION_SETENV},
+    {"fdname", required_argument, NULL, OPTION_FDNAME},
+    {"once", no_argument, NULL, OPTION_ONCE},
+    {"mode", required_argument, NULL, OPTION_MODE},
+    {"owner", required_argument, NULL, OPTION_OWNER},
+    {"lock-timeout", required_argument, NULL, OPTION_LOCK_TIMEOUT},
+    {"max-connections", required_argument, NULL, OPTION_MAX_CONNECTIONS},
+    {"fork-servers", required_argument, NULL, OPTION_FORK_SERVERS},
+    {"stop-timeout", required_argument, NULL, OPTION_STOP_TIMEOUT},
+    {"report", required_argument, NULL, OPTION_REPORT},
+    {NULL, 0, NULL, 0},
+};
+
+static void print_help(void)
+{
+    printf("hark activate [OPTION…] PROGRAM [ARGUMENT…]\n\n"
+           "Listen on sockets, and run PROGRAM for their traffic.\n\n"
+           "Sockets (those passed by LISTEN_FDS are taken as well):\n"
+           "  -l, --listen=ADDRESS      /PATH, ./PATH, @ABSTRACT, PORT, IPV4:PORT,\n"
+           "                            [IPV6]:PORT[%%IF], vsock:CID:PORT; repeatable\n"
+           "  -d, --datagram            datagram sockets instead of streams\n"
+           "      --seqpacket           sequential packet sockets instead of streams\n"
+           "      --fdname=NAME[:NAME…] names of the sockets, in their order\n"
+           "      --mode=OCTAL          mode of a socket with a path (0600)\n"
+           "      --owner=USER[:GROUP]  its owner\n"
+           "      --lock-timeout=TIME   how long to wait for the last owner (1s)\n\n"
+           "Handlers:\n"
+           "  -a, --accept              one process for each connection\n"
+           "      --inetd               the socket is standard input and output\n"
+           "  -E, --setenv=NAME[=VALUE] an environment variable for PROGRAM\n"
+           "      --max-connections=N   with -a: how many at once (64); the others wait\n"
+           "      --once                without -a: end with the status of PROGRAM\n"
+           "      --stop-timeout=TIME   from SIGTERM to SIGKILL (90s)\n"
+           "      --fork-servers=N      processes that create handlers (one per CPU)\n"
+           "      --report=WHICH        exits, failures or none on standard error (failures)\n\n"
+           "  -h, --help                show this help and exit\n"
+           "      --version             show the version and exit\n\n"
+           "hark(1) has the whole story.\n");
+}
+
+__attribute__((format(printf, 1, 2))) static int usage_error(const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    log_error("%s; \"hark activate --help\" lists the options", text);
+    return -EINVAL;
+}
+
+static int append(const char ***list, size_t *n, const char *item)
+{
+    const char **longer = reallocarray(*list, *n + 1, sizeof(**list));
+
+    if (longer == NULL) {
+        log_error("out of memory");
+        return -ENOMEM;
+    }
+    *list = longer;
+    longer[(*n)++] = item;
+    return 0;
+}
+
+static int parse_listen(struct activate_options *options, const char *text)
+{
+    struct address address;
+    int r = address_parse(text, &address);
+
+    if (r == -EINVAL && text[0] != '\0' && strpbrk(text, "/:@[") == NULL)
+        return usage_error("\"%s\" is no address; a socket file in this directory is \"./%s\"",
+                           text, text);
+    if (r < 0)
+        return usage_error("\"%s\" is no address to listen on: %s", text, strerror(-r));
+    return append(&options->listen, &options->n_listen, text);
+}
+
+static int parse_setenv(struct activate_options *options, const char *text)
+{
+    size_t length = strcspn(text, "=");
+
+    if (length == 0 || (text[0] >= '0' && text[0] <= '9'))
+        return usage_error("\"%s\" is no variable name", text);
+    for (size_t i = 0; i < length; i++)
+        if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", text[i]) ==
+            NULL)
+            return usage_error("\"%.*s\" is no variable name", (int)length, text);
+    return append(&options->setenv, &options->n_setenv, text);
+}
+
+static int parse_count(const char *name, const char *text, uint32_t maximum, uint32_t *ret_count)
+{
+    uint64_t value;
+
+    if (parse_unsigned(text, maximum, &value) < 0 || value == 0)
+        return usage_error("--%s takes a number from 1 to %u, not \"%s\"", name, maximum, text);
+    *ret_count = (uint32_t)value;
+    return 0;
+}
+
+static int parse_time(const char *name, const char *text, uint64_t *ret_usec)
+{
+    if (parse_time_span(text, ret_usec) < 0)
+        return usage_error("--%s takes a time such as 5s, 500ms or infinity, not \"%s\"", name,
+                           text);
+    return 0;
+}
+
+static int parse_lock_timeout(struct activate_options *options, const char *text)
+{
+    uint64_t usec;
+    int r = parse_time("lock-timeout", text, &usec);
+
+    if (r < 0)
+        return r;
+    if (usec == TIME_INFINITY)
+        options->lock_timeout_ms = -1;
+    else
+        options->lock_timeout_ms =
+            usec / USEC_PER_MSEC > INT32_MAX ? INT32_MAX : (int)(usec / USEC_PER_MSEC);
+    return 0;
+}
+
+static int parse_owner(struct activate_options *options, const char *text)
+{
+    cleanup_free char *user = strdup(text);
+    uint64_t number;
+
+    if (user == NULL)
+        return -ENOMEM;
+    char *group = strchr(user, ':');
+    if (group != NULL)
+        *group++ = '\0';
+    const struct passwd *entry = getpwnam(user);
+    if (entry != NULL) {
+        options->owner = entry->pw_uid;
+        options->group = entry->pw_gid;
+    } else if (parse_unsigned(user, UINT32_MAX - 1, &number) >= 0) {
+        options->owner = (uid_t)number;
+    } else {
+        return usage_error("there is no user \"%s\"", user);
+    }
+    if (group == NULL)
+        return 0;
+    const struct group *group_entry = getgrnam(group);
+    if (group_entry != NULL)
+        options->group = group_entry->gr_gid;
+    else if (parse_unsigned(group, UINT32_MAX - 1, &number) >= 0)
+        options->group = (gid_t)number;
+    else
+        return usage_error("there is no group \"%s\"", group);
+    return 0;
+}
+
+static int parse_report(struct activate_options *options, const char *text)
+{
+    if (strcmp(text, "exits") == 0)
+        options->report = REPORT_EXITS;
+    else if (strcmp(text, "failures") == 0)
+        options->report = REPORT_FAILURES;
+    else if (strcmp(text, "none") == 0)
+        options->report = REPORT_NONE;
+    else
+        return usage_error("--report takes exits, failures or none, not \"%s\"", text);
+    return 0;
+}
+
+static int set_type(struct activate_options *options, int type)
+{
+    if (options->type != SOCK_STREAM && options->type != type)
+        return usage_error("--datagram and --seqpacket exclude each other");
+    options->type = type;
+    return 0;
+}
+
+/* 1 to go on, 0 to end, negative for a wrong argument. */
+static int parse_option(struct activate_options *options, int option, const char *value)
+{
+    int r = 0;
+
+    switch (option) {
+    case OPTION_HELP:
+        print_help();
+        return 0;
+    case OPTION_VERSION:
+        printf("hark %s\n", HARK_VERSION);
+        return 0;
+    case OPTION_LISTEN:
+        r = parse_listen(options, value);
+        break;
+    case OPTION_DATAGRAM:
+        r = set_type(options, SOCK_DGRAM);
+        break;
+    case OPTION_SEQPACKET:
+        r = set_type(options, SOCK_SEQPACKET);
+        break;
+    case OPTION_ACCEPT:
+        options->accept = true;
+        break;
+    case OPTION_INETD:
+        options->inetd = true;
+        break;
+    case OPTION_ONCE:
+        options->once = true;
+        break;
+    case OPTION_SETENV:
+        r = parse_setenv(options, value);
+        break;
+    case OPTION_FDNAME:
+        options->fd_names = value;
+        break;
+    case OPTION_MODE:
+        if (parse_mode(value, &options->mode) < 0 || options->mode > 0777)
+            r = usage_error("--mode takes an octal mode such as 0660, not \"%s\"", value);
+        break;
+    case OPTION_OWNER:
+        r = parse_owner(options, value);
+        break;
+    case OPTION_LOCK_TIMEOUT:
+        r = parse_lock_timeout(options, value);
+        break;
+    case OPTION_MAX_CONNECTIONS:
+        r = parse_count("max-connections", value, SLOTS_MAX, &options->max_connections);
+        break;
+    case OPTION_FORK_SERVERS:
+        r = parse_count("fork-servers", value, SERVERS_MAX, &options->n_servers);
+        break;
+    case OPTION_STOP_TIMEOUT:
+        r = parse_time("stop-timeout", value, &options->stop_timeout_usec);
+        break;
+    case OPTION_REPORT:
+        r = parse_report(options, value);
+        break;
+    default:
+        return -EINVAL;
+    }
+    return r < 0 ? r : 1;
+}
+
+static int check_combination(const struct activate_options *options)
+{
+    if (options->program == NULL)
+        return usage_error("the program to run is missing");
+    if (options->accept && options->type == SOCK_DGRAM)
+        return usage_error("datagram sockets do not accept connections: "
+                           "--datagram and --accept exclude each other");
+    if (options->once && options->accept)
+        return usage_error("--once is for a program that has the listeners, "
+                           "it excludes --accept");
+    return 1;
+}
+
+int activate_options_parse(struct activate_options *options, int argc, char *argv[])
+{
+    int option;
+
+    *options = (struct activate_options){
+        .type = SOCK_STREAM,
+        .mode = DEFAULT_MODE,
+        .owner = (uid_t)-1,
+        .group = (gid_t)-1,
+        .lock_timeout_ms = DEFAULT_LOCK_TIMEOUT_MS,
+        .max_connections = DEFAULT_MAX_CONNECTIONS,
+        .stop_timeout_usec = DEFAULT_STOP_TIMEOUT,
+        .report = REPORT_FAILURES,
+    };
+    opterr = 0; /* the messages are our own */
+    optind = 1;
+    /* '+': options behind the program are the program's. */
+    while ((option = getopt_long(argc, argv, "+:hl:daE:", long_options, NULL)) >= 0) {
+        if (option == ':')
+            return usage_error("option \"%s\" needs a value", argv[optind - 1]);
+        if (option == '?') {
+            if (optopt > 0 && optopt < OPTION_VERSION)
+                return usage_error("unknown option \"-%c\"", optopt);
+            return usage_error("unknown option \"%s\", or it takes no value", argv[optind - 1]);
+        }
+        int r = parse_option(options, option, optarg);
+        if (r <= 0)
+            return r;
+    }
+    if (optind < argc)
+        options->program = argv + optind;
+    return check_combination(options);
+}
+
+void activate_options_done(struct activate_options *options)
+{
+    free(options->listen);
+    free(options->setenv);
+}

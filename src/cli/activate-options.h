@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* The command line of hark activate. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "supervisor/report.h"
+
+struct activate_options {
+    const char **listen; /* addresses; the array is owned, the texts are argv's */
+    size_t n_listen;
+    const char **setenv; /* NAME or NAME=VALUE */
+    size_t n_setenv;
+    const char *fd_names; /* NAME[:NAME…], or NULL */
+    int type;             /* SOCK_STREAM, … */
+    bool accept, inetd, once;
+    mode_t mode;
+    uid_t owner;
+    gid_t group;
+    int lock_timeout_ms;
+    uint32_t max_connections, n_servers;
+    uint64_t stop_timeout_usec;
+    enum report_level report;
+    char **program; /* NULL-terminated: the program and its arguments */
+};
+
+/* Like systemd's parsers: 1 to go on, 0 when there is nothing more to do (--help), -EINVAL after it
+ * has said what is wrong. Call activate_options_done() in every case. */
+int activate_options_parse(struct activate_options *options, int argc, char *argv[]);
+void activate_options_done(struct activate_options *options);

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: MIT */
+/* hark activate: parse, find the program, take and make the sockets, serve. Nothing is touched
+ * before everything that can be checked has been checked. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "basic/cleanup.h"
+#include "cli/activate-options.h"
+#include "cli/exit-status.h"
+#include "cli/handler-environment.h"
+#include "cli/program.h"
+#include "cli/verbs.h"
+#include "libhark/address.h"
+#include "libhark/hark.h"
+#include "supervisor/log.h"
+#include "supervisor/supervisor.h"
+
+#define FIRST_FD 3 /* SD_LISTEN_FDS_START of sd_listen_fds(3) */
+
+struct activation {
+    struct activate_options options;
+    char *program;
+    struct hark_listener **listeners;
+    size_t n_listeners, n_passed; /* the passed ones come first */
+    char *fd_names;
+    char **environment;
+};
+
+static void activation_done(struct activation *activation)
+{
+    for (size_t i = 0; i < activation->n_listeners; i++)
+        hark_listener_free(activation->listeners[i]);
+    free(activation->listeners);
+    free(activation->program);
+    free(activation->fd_names);
+    handler_environment_free(activation->environment);
+    activate_options_done(&activation->options);
+}
+
+static int out_of_memory(void)
+{
+    log_error("out of memory");
+    return EXIT_STATUS_FAILURE;
+}
+
+/* ---- The program
+ * ---------------------------------------------------------------------------------- */
+
+static int find_program(struct activation *activation)
+{
+    const char *name = activation->options.program[0];
+    int r = program_find(name, &activation->program);
+
+    if (r >= 0)
+        return EXIT_STATUS_OK;
+    log_error("cannot run \"%s\": %s", name, strerror(-r));
+    return EXIT_STATUS_PROGRAM;
+}
+
+/* ---- Passed sockets
+ * ------------------------------------------------------------------------------- */
+
+static const char *why_not_taken(int error)
+{
+    switch (error) {
+    case -ENOTSOCK:
+        return "it is not a socket";
+    case -ENOTCONN:
+        return "it is a connection-oriented socket that does not listen";
+    case -EPROTOTYPE:
+        return "it is a socket of another type";
+    default:
+        return strerror(-error);
+    }
+}
+
+static int take_passed_socket(struct activation *activation, struct hark_passed *passed, size_t i)
+{
+    struct hark_listener *listener;
+    int r = hark_listener_from_fd(passed->fd, 0, passed->name, &listener);
+
+    if (r < 0) {
+        log_error("cannot use passed descriptor %zu (\"%s\"): %s", FIRST_FD + i,
+                  passed->name != NULL ? passed->name : "unnamed", why_not_taken(r));
+        return EXIT_STATUS_PASSED;
+    }
+    passed->fd = -1;
+    activation->listeners[activation->n_listeners++] = listener;
+    if (activation->options.accept && hark_listener_type(listener) == SOCK_DGRAM) {
+        log_error("cannot use passed descriptor %zu (\"%s\"): datagram sockets do not accept "
+                  "connections, leave --accept out",
+                  FIRST_FD + i, hark_listener_address(listener));
+        return EXIT_STATUS_PASSED;
+    }
+    return EXIT_STATUS_OK;
+}
+
+static void forget_listen_variables(void)
+{
+    (void)unsetenv("LISTEN_FDS");
+    (void)unsetenv("LISTEN_PID");
+    (void)unsetenv("LISTEN_PIDFDID");
+    (void)unsetenv("LISTEN_FDNAMES");
+}
+
+static int take_passed_sockets(struct activation *activation)
+{
+    struct hark_passed *passed = NULL;
+    size_t n = 0;
+    int r = hark_passed_fds(&passed, &n), status = EXIT_STATUS_OK;
+
+    forget_listen_variables();
+    if (r == -EINVAL) {
+        log_error("cannot take the passed sockets: LISTEN_FDS and LISTEN_FDNAMES do not fit each "
+                  "other");
+        return EXIT_STATUS_PASSED;
+    }
+    if (r < 0) {
+        log_error("cannot take the passed sockets: %s", strerror(-r));
+        return EXIT_STATUS_PASSED;
+    }
+    activation->listeners =
+        calloc(n + activation->options.n_listen + 1, sizeof(*activation->listeners));
+    if (activation->listeners == NULL)
+        status = out_of_memory();
+    for (size_t i = 0; i < n && status == EXIT_STATUS_OK; i++)
+        status = take_passed_socket(activation, &passed[i], i);
+    activation->n_passed = activation->n_listeners;
+    hark_passed_free(passed, n);
+    return status;
+}
+
+/* ---- Listening
+ * ------------------------------------------------------------------------------------ */
+
+/* True when one of the passed sockets is what -l asks for: the same command line then works with
+ * and without somebody who passes it. */
+static bool was_passed(const struct activation *activation, const char *text)
+{
+    struct address address;
+    char normal[ADDRESS_TEXT_MAX], ipv4[32] = "";
+
+    if (address_parse(text, &address) < 0)
+        return false;
+    if (address.path != NULL)
+        (void)snprintf(normal, sizeof(normal), "%s", text);
+    else if (address_format(&address.socket.generic, address.length, normal, sizeof(normal)) < 0)
+        return false;
+    if (address.dual_stack)
+        (void)snprintf(ipv4, sizeof(ipv4), "0.0.0.0:%s", text);
+    for (size_t i = 0; i < activation->n_passed; i++) {
+        const char *passed = hark_listener_address(activation->listeners[i]);
+
+        if (hark_listener_type(activation->listeners[i]) == activation->options.type &&
+            (strcmp(passed, normal) == 0 || strcmp(passed, ipv4) == 0))
+            return true;
+    }
+    return false;
+}
+
+static int explain_listen_error(const struct activation *activation, const char *address, int error)
+{
+    struct hark_holder holder;
+
+    switch (error) {
+    case -EADDRINUSE:
+        if (hark_address_holder(address, activation->options.type, &holder) < 0)
+            log_error("\"%s\" is in use by a living server", address);
+        else if (holder.foreign)
+            log_error("\"%s\" is in use by a process of another container", address);
+        else if (holder.pid > 0)
+            log_error("\"%s\" is in use by \"%s\" (pid %d)", address, holder.command, holder.pid);
+        else
+            log_error("\"%s\" is in use by a living server", address);
+        return EXIT_STATUS_IN_USE;
+    case -EEXIST:
+        log_error("cannot listen on \"%s\": there is something that is not a socket; "
+                  "move it away",
+                  address);
+        return EXIT_STATUS_CANNOT_LISTEN;
+    default:
+        log_error("cannot listen on \"%s\": %s", address, strerror(-error));
+        return EXIT_STATUS_CANNOT_LISTEN;
+    }
+}
+
+/* What can be known of the sockets before one is made. */
+static int check_sockets(struct activation *activation)
+{
+    const struct activate_options *options = &activation->options;
+    size_t n = activation->n_passed, n_names = 1;
+
+    for (size_t i = 0; i < options->n_listen; i++)
+        n += !was_passed(activation, options->listen[i]);
+    for (const char *p = options->fd_names; p != NULL && *p != '\0'; p++)
+        n_names += *p == ':';
+    if (n == 0)
+        log_error("nothing to listen on: give -l ADDRESS, or pass sockets");
+    else if (options->fd_names != NULL && n_names != n)
+        log_error("--fdname has %zu names for %zu sockets", n_names, n);
+    else if (options->inetd && !options->accept && n > 1)
+        log_error("--inetd without --accept is for one socket, there are %zu", n);
+    else
+        return EXIT_STATUS_OK;
+    return EXIT_STATUS_USAGE;
+}
+
+static int make_listeners(struct activation *activation)
+{
+    const struct activate_options *options = &activation->options;
+    struct hark_listen_options listen = HARK_LISTEN_OPTIONS_INIT;
+
+    listen.type = options->type;
+    listen.mode = options->mode;
+    listen.owner = options->owner;
+    listen.group = options->group;
+    listen.lock_timeout_ms = options->lock_timeout_ms;
+    /* A program that gets the listener itself expects it to block, as everybody passes it. */
+    listen.flags = HARK_LISTEN_MKDIR | (options->accept ? HARK_LISTEN_NONBLOCK : 0);
+    for (size_t i = 0; i < options->n_listen; i++) {
+        struct hark_listener **next = &activation->listeners[activation->n_listeners];
+
+        if (was_passed(activation, options->listen[i]))
+            continue;
+        int r = hark_listen(options->listen[i], &listen, next);
+        if (r < 0)
+            return explain_listen_error(activation, options->listen[i], r);
+        activation->n_listeners++;
+    }
+    return EXIT_STATUS_OK;
+}
+
+/* ---- Names and environment
+ * -------------------------------------------------------------------------- */
+
+/* LISTEN_FDNAMES: what --fdname says; else the names that passed sockets came with, "unknown" for
+ * those without one; NULL when none has one, as systemd-socket-activate leaves the variable out
+ * then. */
+static int join_names(struct activation *activation)
+{
+    const char *given = activation->options.fd_names;
+    size_t size = 1, length = 0;
+    bool named = given != NULL;
+
+    for (size_t i = 0; i < activation->n_listeners; i++) {
+        const char *name = hark_listener_name(activation->listeners[i]);
+
+        named |= name != NULL;
+        size += strlen(name != NULL ? name : "unknown") + 1;
+    }
+    if (!named)
+        return EXIT_STATUS_OK;
+    activation->fd_names = given != NULL ? strdup(given) : malloc(size);
+    if (activation->fd_names == NULL)
+        return out_of_memory();
+    for (size_t i = 0; given == NULL && i < activation->n_listeners; i++) {
+        const char *name = hark_listener_name(activation->listeners[i]);
+
+        length += (size_t)snprintf(activation->fd_names + length, size - length, "%s%s",
+                                   i > 0 ? ":" : "", name != NULL ? name : "unknown");
+    }
+    return EXIT_STATUS_OK;
+}
+
+static int build_environment(struct activation *activation)
+{
+    const struct activate_options *options = &activation->options;
+    struct handler_environment environment = {
+        .fd_names = options->accept ? "connection" : activation->fd_names,
+        .setenv = options->setenv,
+        .n_setenv = options->n_setenv,
+    };
+
+    if (!options->inetd)
+        environment.n_listen_fds = options->accept ? 1 : activation->n_listeners;
+    if (handler_environment_build(&environment, &activation->environment) < 0)
+        return out_of_memory();
+    return EXIT_STATUS_OK;
+}
+
+/* ---- Serving
+ * ---------------------------------------------------------------------------------------- */
+
+static unsigned plan_flags(const struct activate_options *options)
+{
+    unsigned flags = SPAWN_NEW_SESSION | SPAWN_SIBLING;
+
+    flags |= options->inetd ? SPAWN_CONNECTION_STDIO : SPAWN_LISTEN_VARIABLES;
+    /* Who holds a listener must not keep the next start from it when hark is killed. */
+    flags |= options->accept ? SPAWN_REMOTE_VARIABLES : SPAWN_DEATH_SIGNAL_TERM;
+    return flags;
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash != NULL ? slash + 1 : path;
+}
+
+static int serve(struct activation *activation)
+{
+    const struct activate_options *options = &activation->options;
+    const struct supervisor_options supervisor_options = {
+        .n_servers = options->n_servers,
+        .stop_timeout_usec = options->stop_timeout_usec,
+        .to_log = options->report,
+        .once = options->once,
+    };
+    const struct supervisor_unit unit = {
+        .name = base_name(activation->program),
+        .accept = options->accept,
+        .max_connections = options->max_connections,
+        .plan =
+            {
+                .program = activation->program,
+                .arguments = (const char *const *)options->program,
+                .environment = (const char *const *)activation->environment,
+                .flags = plan_flags(options),
+                .first_fd = FIRST_FD,
+                .listener = -1,
+            },
+        .listeners = activation->listeners,
+        .n_listeners = activation->n_listeners,
+    };
+    struct supervisor *supervisor = NULL;
+    int r = supervisor_block_signals();
+
+    if (r >= 0)
+        r = supervisor_new(&supervisor_options, &supervisor);
+    if (r >= 0)
+        r = supervisor_add_unit(supervisor, &unit);
+    if (r < 0) {
+        log_error("cannot set up: %s", strerror(-r));
+        supervisor_free(supervisor);
+        return EXIT_STATUS_FAILURE;
+    }
+    activation->n_listeners = 0; /* the supervisor's now */
+    r = supervisor_run(supervisor);
+    supervisor_free(supervisor);
+    return r < 0 ? EXIT_STATUS_FAILURE : r;
+}
+
+static int run_steps(struct activation *activation)
+{
+    static int (*const steps[])(struct activation *) = {
+        find_program,   take_passed_sockets, check_sockets,
+        make_listeners, join_names,          build_environment,
+    };
+
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        int status = steps[i](activation);
+        if (status != EXIT_STATUS_OK)
+            return status;
+    }
+    return serve(activation);
+}
+
+int verb_activate(int argc, char *argv[])
+{
+    cleanup(activation_done) struct activation activation = {0};
+    int r = activate_options_parse(&activation.options, argc, argv);
+
+    if (r < 0)
+        return EXIT_STATUS_USAGE;
+    return r == 0 ? EXIT_STATUS_OK : run_steps(&activation);
+}

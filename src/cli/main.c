@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/exit-status.h"
+#include "cli/verbs.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char *argv[]);
+    const char *summary;
+} verbs[] = {
+    {"activate", verb_activate, "listen on sockets, run a program for their traffic"},
+};
+
+static void print_help(void)
+{
+    printf("hark VERB [OPTION…] [ARGUMENT…]\n\n"
+           "Socket activation with systemd, without it, and as PID 1 of a container.\n\n"
+           "Verbs:\n");
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+        printf("  %-10s %s\n", verbs[i].name, verbs[i].summary);
+    printf("\nOptions:\n"
+           "  -h, --help     show this help and exit\n"
+           "      --version  show the version and exit\n\n"
+           "\"hark VERB --help\" tells about a verb, hark(1) about everything.\n");
+}
+
+/* A descriptor that is made must never become 0, 1 or 2 by accident. */
+static int open_standard_descriptors(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    while (fd >= 0 && fd <= STDERR_FILENO && fcntl(fd, F_SETFD, 0) >= 0);
+    if (fd < 0)
+        return -1;
+    return close(fd);
+}
+
+int main(int argc, char *argv[])
+{
+    if (open_standard_descriptors() < 0)
+        return EXIT_STATUS_FAILURE;
+    if (argc < 2) {
+        fprintf(stderr, "hark: a verb is missing; \"hark --help\" lists them\n");
+        return EXIT_STATUS_USAGE;
+    }
+    if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
+        print_help();
+        return EXIT_STATUS_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("hark %s\n", HARK_VERSION);
+        return EXIT_STATUS_OK;
+    }
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+        if (strcmp(argv[1], verbs[i].name) == 0)
+            return verbs[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "hark: unknown verb \"%s\"; \"hark --help\" lists them\n", argv[1]);
+    return EXIT_STATUS_USAGE;
+}
