@@ -84,7 +84,8 @@ static void print_help(void)
            "      --once                without -a: end with the status of PROGRAM\n"
            "      --stop-timeout=TIME   from SIGTERM to SIGKILL (90s)\n"
            "      --fork-servers=N      processes that create handlers (one per CPU)\n"
-           "      --report=WHICH        exits, failures or none on standard error (failures)\n\n"
+           "      --report=WHICH        exits, failures or none (exits to the service\n"
+           "                            manager, failures on standard error)\n\n"
            "  -h, --help                show this help and exit\n"
            "      --version             show the version and exit\n\n"
            "hark(1) has the whole story.\n");
@@ -139,6 +140,32 @@ static int parse_setenv(struct activate_options *options, const char *text)
             NULL)
             return usage_error("\"%.*s\" is no variable name", (int)length, text);
     return append(&options->setenv, &options->n_setenv, text);
+}
+
+/* As systemd: 1 to 255 printable ASCII characters; the colon separates. */
+static int parse_fd_names(struct activate_options *options, const char *text)
+{
+    for (;;) {
+        size_t length = strcspn(text, ":");
+
+        for (size_t i = 0; i < length; i++)
+            if (text[i] < ' ' || text[i] > '~')
+                length = 0;
+        if (length == 0 || length > 255)
+            return usage_error("--fdname takes names of 1 to 255 printable characters");
+        char **longer = reallocarray(options->fd_names, options->n_fd_names + 1, sizeof(*longer));
+        if (longer != NULL) {
+            options->fd_names = longer;
+            longer[options->n_fd_names] = strndup(text, length);
+        }
+        if (longer == NULL || longer[options->n_fd_names++] == NULL) {
+            log_error("out of memory");
+            return -ENOMEM;
+        }
+        text += length;
+        if (*text++ == '\0')
+            return 0;
+    }
 }
 
 static int parse_count(const char *name, const char *text, uint32_t maximum, uint32_t *ret_count)
@@ -207,6 +234,7 @@ static int parse_owner(struct activate_options *options, const char *text)
 
 static int parse_report(struct activate_options *options, const char *text)
 {
+    options->report_given = true;
     if (strcmp(text, "exits") == 0)
         options->report = REPORT_EXITS;
     else if (strcmp(text, "failures") == 0)
@@ -260,7 +288,7 @@ static int parse_option(struct activate_options *options, int option, const char
         r = parse_setenv(options, value);
         break;
     case OPTION_FDNAME:
-        options->fd_names = value;
+        r = parse_fd_names(options, value);
         break;
     case OPTION_MODE:
         if (parse_mode(value, &options->mode) < 0 || options->mode > 0777)
@@ -315,7 +343,6 @@ int activate_options_parse(struct activate_options *options, int argc, char *arg
         .lock_timeout_ms = DEFAULT_LOCK_TIMEOUT_MS,
         .max_connections = DEFAULT_MAX_CONNECTIONS,
         .stop_timeout_usec = DEFAULT_STOP_TIMEOUT,
-        .report = REPORT_FAILURES,
     };
     opterr = 0; /* the messages are our own */
     optind = 1;
@@ -339,6 +366,9 @@ int activate_options_parse(struct activate_options *options, int argc, char *arg
 
 void activate_options_done(struct activate_options *options)
 {
+    for (size_t i = 0; i < options->n_fd_names; i++)
+        free(options->fd_names[i]);
+    free(options->fd_names);
     free(options->listen);
     free(options->setenv);
 }

@@ -14,8 +14,9 @@ struct activate_options {
     size_t n_listen;
     const char **setenv; /* NAME or NAME=VALUE */
     size_t n_setenv;
-    const char *fd_names; /* NAME[:NAME…], or NULL */
-    int type;             /* SOCK_STREAM, … */
+    char **fd_names; /* owned, each of its texts too */
+    size_t n_fd_names;
+    int type; /* SOCK_STREAM, … */
     bool accept, inetd, once;
     mode_t mode;
     uid_t owner;
@@ -23,7 +24,8 @@ struct activate_options {
     int lock_timeout_ms;
     uint32_t max_connections, n_servers;
     uint64_t stop_timeout_usec;
-    enum report_level report;
+    enum report_level report; /* when report_given */
+    bool report_given;
     char **program; /* NULL-terminated: the program and its arguments */
 };
 

@@ -191,16 +191,12 @@ static int explain_listen_error(const struct activation *activation, const char 
 static int check_sockets(struct activation *activation)
 {
     const struct activate_options *options = &activation->options;
-    size_t n = activation->n_passed, n_names = 1;
+    size_t n = activation->n_passed;
 
     for (size_t i = 0; i < options->n_listen; i++)
         n += !was_passed(activation, options->listen[i]);
-    for (const char *p = options->fd_names; p != NULL && *p != '\0'; p++)
-        n_names += *p == ':';
     if (n == 0)
         log_error("nothing to listen on: give -l ADDRESS, or pass sockets");
-    else if (options->fd_names != NULL && n_names != n)
-        log_error("--fdname has %zu names for %zu sockets", n_names, n);
     else if (options->inetd && !options->accept && n > 1)
         log_error("--inetd without --accept is for one socket, there are %zu", n);
     else
@@ -236,28 +232,42 @@ static int make_listeners(struct activation *activation)
 /* ---- Names and environment
  * -------------------------------------------------------------------------- */
 
-/* LISTEN_FDNAMES: what --fdname says; else the names that passed sockets came with, "unknown" for
- * those without one; NULL when none has one, as systemd-socket-activate leaves the variable out
- * then. */
+/* A single --fdname is for all of them, as systemd-socket-activate has it; of several, each is for
+ * one. Without, passed ones have the names they came with. */
+static const char *name_of(const struct activation *activation, size_t i)
+{
+    const struct activate_options *options = &activation->options;
+
+    if (options->n_fd_names == 1)
+        return options->fd_names[0];
+    if (options->n_fd_names > 0)
+        return i < options->n_fd_names ? options->fd_names[i] : NULL;
+    return hark_listener_name(activation->listeners[i]);
+}
+
+/* LISTEN_FDNAMES: "unknown" for those without a name; left out when none has one. */
 static int join_names(struct activation *activation)
 {
-    const char *given = activation->options.fd_names;
-    size_t size = 1, length = 0;
-    bool named = given != NULL;
+    size_t size = 1, length = 0, n = activation->n_listeners;
+    bool named = false;
 
-    for (size_t i = 0; i < activation->n_listeners; i++) {
-        const char *name = hark_listener_name(activation->listeners[i]);
+    for (size_t i = 0; i < n; i++) {
+        const char *name = name_of(activation, i);
 
         named |= name != NULL;
         size += strlen(name != NULL ? name : "unknown") + 1;
     }
+    if (activation->options.n_fd_names > 1 && activation->options.n_fd_names != n)
+        log_warning("--fdname has %zu names for %zu sockets: %s", activation->options.n_fd_names, n,
+                    activation->options.n_fd_names > n ? "the rest is ignored"
+                                                       : "the others are \"unknown\"");
     if (!named)
         return EXIT_STATUS_OK;
-    activation->fd_names = given != NULL ? strdup(given) : malloc(size);
+    activation->fd_names = malloc(size);
     if (activation->fd_names == NULL)
         return out_of_memory();
-    for (size_t i = 0; given == NULL && i < activation->n_listeners; i++) {
-        const char *name = hark_listener_name(activation->listeners[i]);
+    for (size_t i = 0; i < n; i++) {
+        const char *name = name_of(activation, i);
 
         length += (size_t)snprintf(activation->fd_names + length, size - length, "%s%s",
                                    i > 0 ? ":" : "", name != NULL ? name : "unknown");
@@ -307,7 +317,8 @@ static int serve(struct activation *activation)
     const struct supervisor_options supervisor_options = {
         .n_servers = options->n_servers,
         .stop_timeout_usec = options->stop_timeout_usec,
-        .to_log = options->report,
+        .to_manager = options->report_given ? options->report : REPORT_EXITS,
+        .to_log = options->report_given ? options->report : REPORT_FAILURES,
         .once = options->once,
     };
     const struct supervisor_unit unit = {

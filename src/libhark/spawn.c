@@ -137,6 +137,21 @@ static char **string_list_copy(const char *const *list, size_t spare, size_t *re
     return copy;
 }
 
+/* A variable that the child sets is nobody else's: getenv(3) would find the first of two. */
+static void drop_variable(char **environment, size_t *n, const char *name)
+{
+    size_t length = strlen(name), kept = 0;
+
+    for (size_t i = 0; i < *n; i++)
+        if (strncmp(environment[i], name, length) == 0 && environment[i][length] == '=')
+            free(environment[i]);
+        else
+            environment[kept++] = environment[i];
+    for (size_t i = kept; i < *n; i++)
+        environment[i] = NULL;
+    *n = kept;
+}
+
 struct prepared_plan *spawn_plan_free(struct prepared_plan *prepared)
 {
     if (prepared == NULL)
@@ -184,6 +199,12 @@ int spawn_plan_prepare(const struct spawn_plan *plan, struct prepared_plan **ret
     if (p->program == NULL || p->arguments == NULL || p->environment == NULL || p->fds == NULL ||
         (plan->directory != NULL && p->directory == NULL))
         return -ENOMEM;
+    if (plan->flags & SPAWN_LISTEN_VARIABLES)
+        drop_variable(p->environment, &p->n_environment, "LISTEN_PID");
+    if (plan->flags & SPAWN_REMOTE_VARIABLES) {
+        drop_variable(p->environment, &p->n_environment, "REMOTE_ADDR");
+        drop_variable(p->environment, &p->n_environment, "REMOTE_PORT");
+    }
     for (size_t i = 0; i < plan->n_fds; i++)
         p->fds[i] = plan->fds[i];
     p->plan.program = p->program;

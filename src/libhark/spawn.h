@@ -69,7 +69,7 @@ struct spawn_record {
 struct spawn_plan {
     const char *program; /* absolute path */
     const char *const *arguments;
-    const char *const *environment; /* without what the flags above add */
+    const char *const *environment; /* what the flags above set is left out of it */
     unsigned flags;
     int listener;   /* SPAWN_WITH_ACCEPT */
     const int *fds; /* handed over as first_fd, first_fd + 1, … */

@@ -349,6 +349,19 @@ bool server_pool_ping(struct server_pool *pool)
     return all;
 }
 
+void server_pool_kill_stopped(struct server_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->n_servers; i++) {
+        siginfo_t info = {0};
+        pid_t pid = pool->servers[i].pid;
+
+        if (pid == 0 || waitid(P_PID, (id_t)pid, &info, WSTOPPED | WNOHANG) < 0 || info.si_pid == 0)
+            continue;
+        log_warning("fork server %u (pid %d) was stopped, replacing it", i, pid);
+        (void)kill(pid, SIGKILL);
+    }
+}
+
 bool server_pool_has_pid(const struct server_pool *pool, pid_t pid)
 {
     for (uint32_t i = 0; i < pool->n_servers; i++)

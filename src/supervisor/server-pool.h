@@ -61,5 +61,9 @@ int server_pool_request_start(struct server_pool *pool, uint32_t unit, uint64_t 
  * is killed, for it owns nothing and a new one serves at once. */
 bool server_pool_ping(struct server_pool *pool);
 
+/* Kills servers that somebody stopped (SIGSTOP): one may have been woken for a connection that its
+ * siblings do not know of. New ones take their places. */
+void server_pool_kill_stopped(struct server_pool *pool);
+
 bool server_pool_has_pid(const struct server_pool *pool, pid_t pid);
 pid_t server_pool_pid(const struct server_pool *pool, uint32_t index);

@@ -132,6 +132,11 @@ static bool is_server(void *userdata, pid_t pid)
     return server_pool_has_pid(((struct supervisor *)userdata)->pool, pid);
 }
 
+static void on_child_signal(void *userdata)
+{
+    server_pool_kill_stopped(((struct supervisor *)userdata)->pool);
+}
+
 static pid_t server_pid(void *userdata, uint32_t index)
 {
     return server_pool_pid(((struct supervisor *)userdata)->pool, index);
@@ -265,6 +270,7 @@ int supervisor_new(const struct supervisor_options *options, struct supervisor *
         return r;
     }
     report_init(&supervisor->report, supervisor->notify);
+    supervisor->report.to_manager = options->to_manager;
     supervisor->report.to_log = options->to_log;
     *ret_supervisor = take_pointer(&supervisor);
     return 0;
@@ -328,10 +334,23 @@ static int make_slots(struct supervisor *supervisor)
 
 static int make_waiting_and_pool(struct supervisor *supervisor)
 {
-    const struct waiting_callbacks waiting = {on_exit_of_handler, on_room,    on_stuck,  on_looked,
-                                              is_server,          server_pid, supervisor};
-    const struct server_pool_callbacks pool = {on_servers_ready, on_server_message, on_server_death,
-                                               units_for_server, supervisor};
+    const struct waiting_callbacks waiting = {
+        .on_exit = on_exit_of_handler,
+        .on_room = on_room,
+        .on_stuck = on_stuck,
+        .on_looked = on_looked,
+        .on_child_signal = on_child_signal,
+        .is_server = is_server,
+        .server_pid = server_pid,
+        .userdata = supervisor,
+    };
+    const struct server_pool_callbacks pool = {
+        .on_ready = on_servers_ready,
+        .on_message = on_server_message,
+        .on_death = on_server_death,
+        .units = units_for_server,
+        .userdata = supervisor,
+    };
     int r = waiting_new(supervisor->event, supervisor->slots, &waiting, &supervisor->waiting);
 
     if (r < 0)

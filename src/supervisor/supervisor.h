@@ -21,7 +21,7 @@ struct supervisor;
 struct supervisor_options {
     uint32_t n_servers;         /* 0: one per CPU */
     uint64_t stop_timeout_usec; /* from SIGTERM to SIGKILL; TIME_INFINITY: never */
-    enum report_level to_log;
+    enum report_level to_manager, to_log;
     bool once; /* end with the status of the first program (a unit without accept) that ends */
 };
 

@@ -242,6 +242,7 @@ static void sweep(struct waiting *waiting)
         return;
     waiting->sweep_usec = now;
     waiting->signalled = false;
+    waiting->callbacks.on_child_signal(waiting->callbacks.userdata);
     for (int i = 0; i < SWEEP_MAX; i++) {
         siginfo_t info = {0};
 

@@ -40,6 +40,8 @@ struct waiting_callbacks {
     void (*on_stuck)(void *userdata, uint32_t slot);
     /* A look is over: the time to bring up to date what depends on who lives. */
     void (*on_looked)(void *userdata);
+    /* Something happened to a child: a good time to see whether a fork server was stopped. */
+    void (*on_child_signal)(void *userdata);
     /* Is this child one of the fork servers (waited for elsewhere)? */
     bool (*is_server)(void *userdata, pid_t pid);
     /* The pid of the server with that index, 0 when there is none. */
