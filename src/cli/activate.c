@@ -314,7 +314,7 @@ static const char *base_name(const char *path)
 static int serve(struct activation *activation)
 {
     const struct activate_options *options = &activation->options;
-    const struct supervisor_options supervisor_options = {
+    struct supervisor_options supervisor_options = {
         .n_servers = options->n_servers,
         .stop_timeout_usec = options->stop_timeout_usec,
         .to_manager = options->report_given ? options->report : REPORT_EXITS,
@@ -338,7 +338,7 @@ static int serve(struct activation *activation)
         .n_listeners = activation->n_listeners,
     };
     struct supervisor *supervisor = NULL;
-    int r = supervisor_block_signals();
+    int r = supervisor_block_signals(&supervisor_options.ignore_hangup);
 
     if (r >= 0)
         r = supervisor_new(&supervisor_options, &supervisor);

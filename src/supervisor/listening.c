@@ -2,6 +2,7 @@
 /* Listeners that lose their names while they serve: bound anew when nobody has the name, given up
  * when a living server has it. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "basic/clock.h"
@@ -58,6 +59,7 @@ static void listener_is_displaced(struct supervisor *supervisor,
 {
     const char *address = hark_listener_address(listener);
     struct hark_holder holder;
+    char error[24];
 
     if (hark_address_holder(address, hark_listener_type(listener), &holder) >= 0 && holder.pid > 0)
         log_error("\"%s\" was taken over by \"%s\" (pid %d): draining", address, holder.command,
@@ -65,6 +67,8 @@ static void listener_is_displaced(struct supervisor *supervisor,
     else
         log_error("\"%s\" was taken over by another server: draining", address);
     supervisor->exit_status = SUPERVISOR_EXIT_DISPLACED;
+    (void)snprintf(error, sizeof(error), "ERRNO=%d", EADDRINUSE);
+    notify_state(supervisor->notify, error);
     supervisor_drain(supervisor);
 }
 

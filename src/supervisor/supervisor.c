@@ -21,9 +21,10 @@ static const int handled_signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1,
 /* ---- Signals and limits of the process ---------------------------------------------------------
  */
 
-int supervisor_block_signals(void)
+int supervisor_block_signals(bool *ret_ignore_hangup)
 {
     const struct sigaction action = {.sa_handler = SIG_DFL};
+    struct sigaction hangup;
     sigset_t set;
 
     sigemptyset(&set);
@@ -33,9 +34,12 @@ int supervisor_block_signals(void)
     sigaddset(&set, SIGPIPE); /* a closed standard error is no reason to die */
     if (sigprocmask(SIG_SETMASK, &set, NULL) < 0)
         return -errno;
+    if (sigaction(SIGHUP, NULL, &hangup) < 0)
+        return -errno;
     /* An ignored SIGCHLD would have the kernel throw every exit status away. */
     for (int i = 1; i < NSIG; i++)
         (void)sigaction(i, &action, NULL);
+    *ret_ignore_hangup = hangup.sa_handler == SIG_IGN;
     return 0;
 }
 
@@ -220,6 +224,10 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
             if (supervisor->units[slots_unit_of(supervisor->slots, i)]->service != NULL &&
                 atomic_load(&supervisor->slots->records[i].pid) > 0)
                 (void)kill(supervisor->slots->records[i].pid, (int)info->ssi_signo);
+        break;
+    case SIGHUP:
+        if (!supervisor->options.ignore_hangup)
+            supervisor_stop(supervisor);
         break;
     default:
         supervisor_stop(supervisor);

@@ -22,6 +22,7 @@ struct supervisor_options {
     uint32_t n_servers;         /* 0: one per CPU */
     uint64_t stop_timeout_usec; /* from SIGTERM to SIGKILL; TIME_INFINITY: never */
     enum report_level to_manager, to_log;
+    bool ignore_hangup; /* started by nohup(1) or the like */
     bool once; /* end with the status of the first program (a unit without accept) that ends */
 };
 
@@ -38,8 +39,9 @@ struct supervisor_unit {
 #define SUPERVISOR_EXIT_DISPLACED                                                                  \
     69 /* another server took over a path: EX_UNAVAILABLE of sysexits(3) */
 
-/* Blocks what the supervisor handles, resets what the starter may have ignored. Before threads. */
-int supervisor_block_signals(void);
+/* Blocks what the supervisor handles, resets what the starter may have ignored; says whether that
+ * was true of SIGHUP, which is a wish to be respected (nohup(1)). Before threads. */
+int supervisor_block_signals(bool *ret_ignore_hangup);
 
 int supervisor_new(const struct supervisor_options *options, struct supervisor **ret_supervisor);
 int supervisor_add_unit(struct supervisor *supervisor, const struct supervisor_unit *unit);
