@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "basic/cleanup.h"
+#include "libhark/address.h"
+#include "libhark/hark.h"
+#include "libhark/passed.h"
+#include "libhark/place.h"
+
+#define LISTEN_FLAGS (HARK_LISTEN_NONBLOCK | HARK_LISTEN_MKDIR)
+
+struct hark_listener {
+    int fd;
+    int type;
+    char *address;
+    char *name; /* or NULL */
+    bool passed;
+    bool has_place;
+    pid_t owner; /* the process that made it */
+    struct place place;
+    struct hark_listen_options options;
+};
+
+static int listen_path(struct hark_listener *listener, const struct address *address)
+{
+    struct place *place = &listener->place;
+    struct backoff backoff;
+    int r = place_open(address->path, &listener->options, &place->path);
+
+    if (r < 0)
+        return r;
+    listener->has_place = true;
+    listener->address = strdup(place->path.text);
+    if (!listener->address)
+        return -ENOMEM;
+    /* One deadline for both: the lock, and the old listener. */
+    backoff_init(&backoff, listener->options.lock_timeout_ms);
+    r = place_lock(place, listener->options.lock_timeout_ms);
+    if (r < 0)
+        return r;
+    return place_bind_wait(place, &listener->options, &backoff, &listener->fd);
+}
+
+/* Not for datagrams: there SO_REUSEADDR lets two servers have the same port. */
+static int set_inet_options(int fd, const struct address *address, int type)
+{
+    int on = 1, off = 0;
+
+    if (type == SOCK_STREAM && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
+        return -errno;
+    if (address->dual_stack && address->family == AF_INET6 &&
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) < 0)
+        return -errno;
+    return 0;
+}
+
+static int bind_address(const struct address *address, const struct hark_listen_options *options,
+                        int *ret_fd)
+{
+    cleanup_close int fd = socket(address->family, listen_socket_type(options), 0);
+    int r = 0;
+
+    if (fd < 0)
+        return -errno;
+    if (address->family == AF_INET || address->family == AF_INET6)
+        r = set_inet_options(fd, address, options->type);
+    if (r < 0)
+        return r;
+    if (bind(fd, &address->socket.generic, address->length) < 0)
+        return -errno;
+    r = listen_start(fd, options);
+    if (r < 0)
+        return r;
+    *ret_fd = take_fd(&fd);
+    return 0;
+}
+
+static int bind_address_or_ipv4(const struct address *address,
+                                const struct hark_listen_options *options, int *ret_fd)
+{
+    struct address ipv4 = {.family = AF_INET, .length = sizeof(ipv4.socket.in)};
+    int r = bind_address(address, options, ret_fd);
+
+    if (!address->dual_stack || (r != -EAFNOSUPPORT && r != -EADDRNOTAVAIL))
+        return r;
+    ipv4.socket.in =
+        (struct sockaddr_in){.sin_family = AF_INET, .sin_port = address->socket.in6.sin6_port};
+    return bind_address(&ipv4, options, ret_fd);
+}
+
+static int name_by_socket(struct hark_listener *listener)
+{
+    struct sockaddr_storage socket = {0};
+    socklen_t length = sizeof(socket);
+    char text[ADDRESS_TEXT_MAX];
+
+    if (getsockname(listener->fd, (struct sockaddr *)&socket, &length) < 0)
+        return -errno;
+    int r = address_format((struct sockaddr *)&socket, length, text, sizeof(text));
+    if (r < 0)
+        return r;
+    listener->address = strdup(text);
+    return listener->address ? 0 : -ENOMEM;
+}
+
+static int listen_kernel(struct hark_listener *listener, const struct address *address)
+{
+    struct backoff backoff;
+
+    backoff_init(&backoff, listener->options.lock_timeout_ms);
+    for (;;) {
+        int r = bind_address_or_ipv4(address, &listener->options, &listener->fd);
+        if (r == 0)
+            return name_by_socket(listener);
+        if (r != -EADDRINUSE)
+            return r;
+        r = backoff_wait(&backoff);
+        if (r < 0)
+            return r == -ETIMEDOUT ? -EADDRINUSE : r;
+    }
+}
+
+/* Also what a caller of a later version, with a longer structure, may ask of us. */
+static int copy_options(const struct hark_listen_options *from, struct hark_listen_options *ret)
+{
+    struct hark_listen_options options = HARK_LISTEN_OPTIONS_INIT;
+
+    if (from) {
+        if (from->size < sizeof(options))
+            return -EINVAL;
+        for (size_t i = sizeof(options); i < from->size; i++)
+            if (((const char *)from)[i] != 0)
+                return -E2BIG;
+        options = *from;
+    }
+    if ((options.type != SOCK_STREAM && options.type != SOCK_DGRAM &&
+         options.type != SOCK_SEQPACKET) ||
+        options.mode > 0777 || options.lock_timeout_ms < -1 ||
+        (options.flags & ~(unsigned)LISTEN_FLAGS))
+        return -EINVAL;
+    *ret = options;
+    return 0;
+}
+
+static struct hark_listener *listener_new(void)
+{
+    struct hark_listener *listener = calloc(1, sizeof(*listener));
+
+    if (listener) {
+        listener->fd = -1;
+        listener->owner = getpid();
+        listener->place = (struct place)PLACE_INIT;
+    }
+    return listener;
+}
+
+static void cleanup_listener(struct hark_listener **listener)
+{
+    hark_listener_free(*listener);
+}
+
+static int socket_option(int fd, int option, int *ret_value)
+{
+    socklen_t length = sizeof(*ret_value);
+
+    return getsockopt(fd, SOL_SOCKET, option, ret_value, &length) < 0 ? -errno : 0;
+}
+
+int hark_listener_from_fd(int fd, int type, const char *name, struct hark_listener **ret_listener)
+{
+    cleanup(cleanup_listener) struct hark_listener *listener = NULL;
+    int actual, listens = 0;
+
+    if (!ret_listener)
+        return -EINVAL;
+    int r = socket_option(fd, SO_TYPE, &actual);
+    if (r < 0)
+        return r;
+    if (type != 0 && actual != type)
+        return -EPROTOTYPE;
+    if (actual == SOCK_STREAM || actual == SOCK_SEQPACKET) {
+        r = socket_option(fd, SO_ACCEPTCONN, &listens);
+        if (r < 0)
+            return r;
+        if (!listens)
+            return -ENOTCONN;
+    }
+    listener = listener_new();
+    if (!listener)
+        return -ENOMEM;
+    listener->type = actual;
+    listener->passed = true;
+    if (name && !(listener->name = strdup(name)))
+        return -ENOMEM;
+    r = fd_set_close_on_exec(fd, true);
+    if (r < 0)
+        return r;
+    listener->fd = fd;
+    r = name_by_socket(listener);
+    if (r < 0) {
+        listener->fd = -1; /* still the caller's */
+        return r;
+    }
+    *ret_listener = take_pointer(&listener);
+    return 0;
+}
+
+/* A PORT is served as well by a socket of one IP version only. */
+static bool family_fits(int fd, const struct address *address)
+{
+    int family;
+
+    if (socket_option(fd, SO_DOMAIN, &family) < 0)
+        return false;
+    return family == address->family || (address->dual_stack && family == AF_INET);
+}
+
+static int take_passed(const struct address *address, const struct hark_listen_options *options,
+                       struct hark_listener **ret_listener)
+{
+    int fd;
+    int r = passed_find(options->name, &fd);
+
+    if (r < 0)
+        return r;
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return -errno;
+    if (!S_ISSOCK(status.st_mode))
+        return -ENOTSOCK;
+    if (!family_fits(fd, address))
+        return -EAFNOSUPPORT;
+    return hark_listener_from_fd(fd, options->type, options->name, ret_listener);
+}
+
+int hark_listen(const char *address, const struct hark_listen_options *options,
+                struct hark_listener **ret_listener)
+{
+    cleanup(cleanup_listener) struct hark_listener *listener = NULL;
+    struct hark_listen_options chosen;
+    struct address parsed;
+    int r;
+
+    if (!address || !ret_listener)
+        return -EINVAL;
+    r = copy_options(options, &chosen);
+    if (r < 0)
+        return r;
+    r = address_parse(address, &parsed);
+    if (r < 0)
+        return r;
+    if (chosen.name) {
+        r = take_passed(&parsed, &chosen, ret_listener);
+        if (r != -ENOENT)
+            return r;
+    }
+    listener = listener_new();
+    if (!listener)
+        return -ENOMEM;
+    listener->options = chosen;
+    listener->options.name = NULL; /* the caller's string */
+    listener->type = chosen.type;
+    if (chosen.name && !(listener->name = strdup(chosen.name)))
+        return -ENOMEM;
+    r = parsed.path ? listen_path(listener, &parsed) : listen_kernel(listener, &parsed);
+    if (r < 0)
+        return r;
+    *ret_listener = take_pointer(&listener);
+    return 0;
+}
+
+int hark_listener_fd(const struct hark_listener *listener)
+{
+    return listener->fd;
+}
+
+int hark_listener_type(const struct hark_listener *listener)
+{
+    return listener->type;
+}
+
+const char *hark_listener_address(const struct hark_listener *listener)
+{
+    return listener->address;
+}
+
+const char *hark_listener_name(const struct hark_listener *listener)
+{
+    return listener->name;
+}
+
+bool hark_listener_was_passed(const struct hark_listener *listener)
+{
+    return listener->passed;
+}
+
+const char *hark_listener_directory(const struct hark_listener *listener)
+{
+    return listener->has_place ? listener->place.path.directory : NULL;
+}
+
+int hark_listener_check(const struct hark_listener *listener)
+{
+    struct stat node;
+
+    if (!listener->has_place)
+        return HARK_LISTENER_IN_PLACE;
+    /* By the whole path: a parent that was renamed leads elsewhere. */
+    if (lstat(listener->place.path.text, &node) < 0)
+        return errno == ENOENT || errno == ENOTDIR ? HARK_LISTENER_REMOVED : -errno;
+    return node.st_dev == listener->place.device && node.st_ino == listener->place.inode
+               ? HARK_LISTENER_IN_PLACE
+               : HARK_LISTENER_REPLACED;
+}
+
+int hark_listener_rebind(struct hark_listener *listener, int *ret_old_fd)
+{
+    cleanup(place_done) struct place place = PLACE_INIT;
+    const struct hark_listen_options *options = &listener->options;
+    struct backoff backoff;
+    int fd;
+
+    if (!listener->has_place)
+        return -EOPNOTSUPP;
+    if (listener->owner != getpid())
+        return -EPERM;
+    int r = hark_listener_check(listener);
+    if (r < 0)
+        return r;
+    if (r == HARK_LISTENER_IN_PLACE)
+        return -EALREADY;
+    r = place_open(listener->place.path.text, options, &place.path);
+    if (r < 0)
+        return r;
+    backoff_init(&backoff, options->lock_timeout_ms);
+    bool locked = lockfile_in_place(listener->place.lock);
+    if (!locked) {
+        r = place_lock(&place, options->lock_timeout_ms);
+        if (r < 0)
+            return r;
+    }
+    r = place_bind_wait(&place, options, &backoff, &fd);
+    if (r < 0)
+        return r;
+    if (locked)
+        place.lock = take_pointer(&listener->place.lock);
+    /* What the listener had goes with the scope: the old directory, and a lock that lost its name.
+     */
+    struct place old = listener->place;
+    listener->place = place;
+    place = old;
+    *ret_old_fd = listener->fd;
+    listener->fd = fd;
+    return 0;
+}
+
+struct hark_listener *hark_listener_free(struct hark_listener *listener)
+{
+    if (!listener)
+        return NULL;
+    if (listener->has_place && listener->fd >= 0 && listener->owner == getpid())
+        place_unlink(&listener->place);
+    fd_close(listener->fd);
+    place_done(&listener->place);
+    free(listener->address);
+    free(listener->name);
+    free(listener);
+    return NULL;
+}

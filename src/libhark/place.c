@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+#include "libhark/place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "basic/cleanup.h"
+#include "libhark/bind.h"
+#include "libhark/probe.h"
+
+#ifndef SIOCUNIXFILE
+#define SIOCUNIXFILE (SIOCPROTOPRIVATE + 0) /* linux/un.h, which clashes with sys/un.h */
+#endif
+
+int listen_socket_type(const struct hark_listen_options *options)
+{
+    return options->type | SOCK_CLOEXEC |
+           (options->flags & HARK_LISTEN_NONBLOCK ? SOCK_NONBLOCK : 0);
+}
+
+int listen_start(int fd, const struct hark_listen_options *options)
+{
+    if (options->type == SOCK_DGRAM)
+        return 0;
+    return listen(fd, options->backlog) < 0 ? -errno : 0;
+}
+
+static bool leads_to(int directory_fd, const char *name, const struct place *place)
+{
+    struct stat node;
+
+    return fstatat(directory_fd, name, &node, AT_SYMLINK_NOFOLLOW) == 0 &&
+           node.st_dev == place->device && node.st_ino == place->inode;
+}
+
+/* The node that fd is bound to: from the socket itself where the right to ask is there
+ * (CAP_NET_ADMIN), else by its name. */
+static int node_of(int fd, const struct path *path, struct stat *ret_node)
+{
+    cleanup_close int node_fd = ioctl(fd, SIOCUNIXFILE);
+
+    if (node_fd >= 0 && fstat(node_fd, ret_node) == 0)
+        return 0;
+    return fstatat(path->directory_fd, path->name, ret_node, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+/* A set-group-id directory, an access control list or a file system with ideas of its own may have
+ * given the node another group or mode. Nobody can have connected yet: the socket does not listen.
+ */
+static bool node_is_as_asked(const struct stat *node, const struct hark_listen_options *options)
+{
+    return (node->st_mode & 0777 & ~options->mode) == 0 &&
+           (options->owner == (uid_t)-1 || node->st_uid == options->owner) &&
+           (options->group == (gid_t)-1 || node->st_gid == options->group);
+}
+
+static int place_remember(struct place *place, int fd, const struct hark_listen_options *options)
+{
+    struct stat node;
+    int r = node_of(fd, &place->path, &node);
+
+    if (r < 0)
+        return r == -ENOENT ? -EAGAIN : r;
+    place->device = node.st_dev;
+    place->inode = node.st_ino;
+    /* It was bound by its whole path: the directory may have been exchanged since it was opened. */
+    if (!leads_to(place->path.directory_fd, place->path.name, place))
+        return -EAGAIN;
+    return node_is_as_asked(&node, options) ? 0 : -EOPNOTSUPP;
+}
+
+void place_unlink(const struct place *place)
+{
+    if (place->inode != 0 && leads_to(place->path.directory_fd, place->path.name, place))
+        (void)unlinkat(place->path.directory_fd, place->path.name, 0);
+}
+
+/* 0 when the name is free now; -EADDRINUSE: alive; -EAGAIN: it changed while we looked. */
+static int place_clear(const struct place *place)
+{
+    cleanup(probe_done) struct probe probe = PROBE_INIT;
+    int r = probe_path(place->path.directory_fd, place->path.name, &probe);
+
+    if (r < 0)
+        return r;
+    switch (probe.state) {
+    case PROBE_NOTHING:
+        return 0;
+    case PROBE_NOT_SOCKET:
+        return -EEXIST;
+    case PROBE_ALIVE:
+    case PROBE_UNSURE:
+        return -EADDRINUSE;
+    case PROBE_FOREIGN:
+        return -EPERM;
+    case PROBE_DEAD:
+        r = probe_unlink(place->path.directory_fd, place->path.name, &probe);
+        return r == -ESTALE ? -EAGAIN : r;
+    }
+    return -EADDRINUSE;
+}
+
+/* One try; the lock is held. */
+static int place_bind(struct place *place, const struct hark_listen_options *options, int *ret_fd)
+{
+    struct bind_request request = {
+        .directory_fd = place->path.directory_fd,
+        .name = place->path.name,
+        .path = place->path.text,
+        .mode = options->mode,
+        .owner = options->owner,
+        .group = options->group,
+    };
+    cleanup_close int fd = -1;
+    int r = place_clear(place);
+
+    if (r < 0)
+        return r;
+    fd = socket(AF_UNIX, listen_socket_type(options), 0);
+    if (fd < 0)
+        return -errno;
+    r = bind_unix(fd, &request);
+    if (r < 0)
+        return r;
+    r = place_remember(place, fd, options);
+    if (r == 0)
+        r = listen_start(fd, options);
+    if (r < 0) {
+        place_unlink(place);
+        place->inode = 0;
+        return r;
+    }
+    *ret_fd = take_fd(&fd);
+    return 0;
+}
+
+int place_bind_wait(struct place *place, const struct hark_listen_options *options,
+                    struct backoff *backoff, int *ret_fd)
+{
+    for (;;) {
+        int r = place_bind(place, options, ret_fd);
+        if (r != -EADDRINUSE && r != -EAGAIN)
+            return r;
+        r = backoff_wait(backoff);
+        if (r < 0)
+            return r == -ETIMEDOUT ? -EADDRINUSE : r;
+    }
+}
+
+void place_done(struct place *place)
+{
+    place->lock = hark_lockfile_free(place->lock);
+    path_done(&place->path);
+}
+
+/* Creates what is missing of the directories above name; text is absolute. */
+static int make_parents(const char *text)
+{
+    cleanup_free char *copy = strdup(text);
+    cleanup_close int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    char *state = NULL;
+
+    if (!copy)
+        return -ENOMEM;
+    if (fd < 0)
+        return -errno;
+    *strrchr(copy, '/') = '\0';
+    for (char *part = strtok_r(copy, "/", &state); part; part = strtok_r(NULL, "/", &state)) {
+        struct bind_request request = {
+            .directory_fd = fd, .name = part, .mode = 0755, .owner = (uid_t)-1, .group = (gid_t)-1};
+        int next = openat(fd, part, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+        if (next < 0 && errno == ENOENT) {
+            int r = bind_directory(&request);
+            if (r < 0 && r != -EEXIST)
+                return r;
+            next = openat(fd, part, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        }
+        if (next < 0)
+            return -errno;
+        fd_close(fd);
+        fd = next;
+    }
+    return 0;
+}
+
+int place_open(const char *text, const struct hark_listen_options *options, struct path *ret_path)
+{
+    cleanup_free char *absolute = NULL;
+    int r = path_make_absolute(text, &absolute);
+
+    if (r < 0)
+        return r;
+    r = path_open(absolute, ret_path);
+    if (r != -ENOENT || !(options->flags & HARK_LISTEN_MKDIR))
+        return r;
+    r = make_parents(absolute);
+    return r < 0 ? r : path_open(absolute, ret_path);
+}
+
+int place_lock(struct place *place, int timeout_ms)
+{
+    int r = hark_lockfile_hold(place->path.text, timeout_ms, HARK_LOCKFILE_IDENTIFY, &place->lock);
+
+    return r == -EBUSY ? -EADDRINUSE : r;
+}

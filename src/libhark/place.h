@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A Unix socket at a path: lock, probe, bind. The lock file is held as long as the listener lives,
+ * so of all that use it only one is ever between probe and bind. Everything that removes a name
+ * looks first whether the name still leads to what was looked at; our own name goes while the
+ * socket is still bound, when nobody else may take it for dead.
+ *
+ * Order: place_open(), place_lock(), place_bind_wait(); place_unlink(), close the socket,
+ * place_done().
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "libhark/hark.h"
+#include "libhark/lockfile.h"
+#include "libhark/path.h"
+
+struct place {
+    struct path path;
+    struct hark_lockfile *lock;
+    dev_t device; /* of the node */
+    ino_t inode;  /* 0: nothing is bound */
+};
+#define PLACE_INIT                                                                                 \
+    {                                                                                              \
+        .path = PATH_INIT                                                                          \
+    }
+
+/* For HARK_LISTEN_MKDIR the missing directories are made. Errors as path_open(), mkdir(2). */
+int place_open(const char *text, const struct hark_listen_options *options, struct path *ret_path);
+
+/* -EADDRINUSE: held; else as hark_lockfile_hold(). */
+int place_lock(struct place *place, int timeout_ms);
+
+/* Errors as hark_listen(). */
+int place_bind_wait(struct place *place, const struct hark_listen_options *options,
+                    struct backoff *backoff, int *ret_fd);
+
+/* Removes the name, if it leads to what was bound. */
+void place_unlink(const struct place *place);
+void place_done(struct place *place);
+
+/* Of any family: the second argument of socket(2); and listen(2) where the type needs it. */
+int listen_socket_type(const struct hark_listen_options *options);
+int listen_start(int fd, const struct hark_listen_options *options);
