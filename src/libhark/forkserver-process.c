@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: MIT */
+#include "libhark/forkserver-process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "basic/cleanup.h"
+#include "basic/clock.h"
+#include "libhark/forkserver-children.h"
+#include "libhark/pass-fds.h"
+#include "libhark/spawn.h"
+
+#define N_STANDARD 3 /* descriptors 0, 1, 2 */
+
+struct client {
+    int fd;
+    bool is_starter;
+};
+
+struct server {
+    int epoll_fd, signal_fd;
+    const uint8_t *cookie;
+    uid_t uid;
+    gid_t gid;
+    size_t n_clients;
+    struct children children;
+    struct spawner *spawner;
+    bool leaving;           /* the loop is to end */
+    int stop_reply;         /* who waits for all children to end, or -1: nobody asked */
+    uint64_t stop_deadline; /* when they are killed, UINT64_MAX: not (any more) */
+    int n_killed;
+    union {
+        struct forkserver_request request;
+        char bytes[sizeof(struct forkserver_request) + FORKSERVER_INLINE_MAX];
+    } message;
+};
+
+/* One request while it is served. Whatever channel is still here at the end is closed. */
+struct incoming {
+    const struct forkserver_request *request;
+    const char *body;
+    struct ancillary ancillary;
+    const struct client *client;
+    int *reply, *socket, *exit, *memfd; /* into ancillary.fds; NULL: not there */
+    int *program_fds;
+    bool malformed; /* found out while it was served */
+};
+
+typedef int (*entry_function)(struct hark_forkserver *, int);
+
+/* ---- Clients ------------------------------------------------------------------------------- */
+
+/* Does not close fd on failure. */
+static int client_add(struct server *server, int fd, bool is_starter, struct client **ret_client)
+{
+    cleanup_free struct client *client = calloc(1, sizeof(*client));
+    struct epoll_event event = {.events = EPOLLIN};
+
+    if (!client)
+        return -ENOMEM;
+    client->fd = fd;
+    client->is_starter = is_starter;
+    event.data.ptr = client;
+    if (epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
+        return -errno;
+    server->n_clients++;
+    *ret_client = take_pointer(&client);
+    return 0;
+}
+
+/* Explicitly out of epoll: a fork child that has not closed it yet would keep it in there. */
+static void client_drop(struct server *server, struct client *client)
+{
+    (void)epoll_ctl(server->epoll_fd, EPOLL_CTL_DEL, client->fd, NULL);
+    fd_close(client->fd);
+    free(client);
+    server->n_clients--;
+}
+
+/* ---- Replies ------------------------------------------------------------------------------- */
+
+/* What a client passes as a channel may be anything; sending on an AF_UNIX socket never blocks. */
+static bool is_channel(int fd)
+{
+    int domain;
+    socklen_t size = sizeof(domain);
+
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
+}
+
+static void reply(int fd, int result, pid_t pid)
+{
+    const struct forkserver_reply message = {.result = result, .pid = pid};
+
+    (void)send(fd, &message, sizeof(message), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* ---- Programs ------------------------------------------------------------------------------ */
+
+/* The list of descriptors for a plan: copies are what was opened for it and is not the request's.
+ */
+struct hand_over {
+    int fds[HARK_SPAWN_FDS_MAX + 1];
+    size_t n;
+    int copies[N_STANDARD + 1];
+    size_t n_copies;
+};
+
+static void hand_over_done(struct hand_over *hand_over)
+{
+    for (size_t i = 0; i < hand_over->n_copies; i++)
+        fd_close(hand_over->copies[i]);
+}
+
+static int hand_over_copy(struct hand_over *hand_over, int fd, int minimum)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, minimum);
+
+    if (copy < 0)
+        return -errno;
+    hand_over->copies[hand_over->n_copies++] = copy;
+    return copy;
+}
+
+static int hand_over_null(struct hand_over *hand_over, int minimum)
+{
+    cleanup_close int fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
+
+    return fd < 0 ? -errno : hand_over_copy(hand_over, fd, minimum);
+}
+
+/* The socket comes after the program's descriptors, but never in a standard one's place: those that
+ * the request leaves out stay the server's. */
+static int hand_over_fill(struct hand_over *hand_over, struct incoming *incoming)
+{
+    const struct forkserver_request *request = incoming->request;
+    size_t n = request->n_fds;
+    int null_fd = -1, *next = incoming->program_fds;
+
+    if (incoming->socket)
+        n = (n < N_STANDARD ? N_STANDARD : n) + 1;
+    for (size_t i = 0; i < n; i++) {
+        int fd, r = 0;
+
+        if (incoming->socket && i == n - 1) {
+            r = fd_move_above(incoming->socket, (int)n);
+            fd = *incoming->socket;
+        } else if (i >= request->n_fds) {
+            fd = hand_over_copy(hand_over, (int)i, (int)n);
+        } else if (forkserver_fd_is_null(request, i)) {
+            if (null_fd < 0)
+                null_fd = hand_over_null(hand_over, (int)n);
+            fd = null_fd;
+        } else {
+            r = fd_move_above(next, (int)n);
+            fd = *next++;
+        }
+        if (r < 0 || fd < 0)
+            return r < 0 ? r : fd;
+        hand_over->fds[hand_over->n++] = fd;
+    }
+    return 0;
+}
+
+/* The pid, or the errno of whatever failed, in the child too; that one is reaped then. */
+static pid_t run_plan(struct server *server, const struct spawn_plan *plan)
+{
+    struct prepared_plan *prepared;
+    struct spawn_record record;
+
+    memset(&record, 0, sizeof(record));
+    int r = spawn_plan_prepare(plan, &prepared);
+    if (r < 0)
+        return r;
+    pid_t pid = spawn_run(server->spawner, prepared, &record);
+    spawn_plan_free(prepared);
+    if (pid >= 0 || record.pid == 0)
+        return pid;
+    while (waitid(P_PID, (id_t)record.pid, NULL, WEXITED | __WALL) < 0 && errno == EINTR)
+        continue;
+    return record.error != 0 ? -record.error : -ECHILD;
+}
+
+static pid_t spawn_strings(struct server *server, struct incoming *incoming,
+                           const struct forkserver_strings *strings)
+{
+    cleanup(hand_over_done) struct hand_over hand_over = {0};
+    int r = hand_over_fill(&hand_over, incoming);
+
+    if (r < 0)
+        return r;
+    const struct spawn_plan plan = {
+        .program = strings->program,
+        .arguments = strings->arguments,
+        .environment = strings->environment ? strings->environment : (const char **)environ,
+        .listener = -1,
+        .fds = hand_over.fds,
+        .n_fds = hand_over.n,
+        .directory = strings->directory,
+    };
+    return run_plan(server, &plan);
+}
+
+static pid_t serve_spawn(struct server *server, struct incoming *incoming)
+{
+    const struct forkserver_request *request = incoming->request;
+    cleanup(forkserver_strings_done) struct forkserver_strings strings = {0};
+    cleanup_free char *memory = NULL;
+    const char *body = incoming->body;
+    struct child *child = NULL;
+    int r = 0;
+
+    if (incoming->memfd) {
+        r = forkserver_body_from_memfd(*incoming->memfd, request->body_size, &memory);
+        *incoming->memfd = fd_close(*incoming->memfd);
+        body = memory;
+    }
+    if (r >= 0)
+        r = forkserver_body_parse(request, body, &strings);
+    if (r < 0) {
+        incoming->malformed = r == -EBADMSG;
+        return r;
+    }
+    child = child_new();
+    if (!child)
+        return -ENOMEM;
+    pid_t pid = spawn_strings(server, incoming, &strings);
+    if (pid < 0) {
+        child_free(child);
+        return pid;
+    }
+    children_add(&server->children, child, pid, incoming->exit ? take_fd(incoming->exit) : -1);
+    return pid;
+}
+
+/* ---- Functions ----------------------------------------------------------------------------- */
+
+/* The child of a fork: keep is what the entry point gets, and nothing of the server stays. */
+static _Noreturn void run_entry(int64_t entry, struct hark_forkserver *connection, int *keep,
+                                size_t n_keep, int socket_fd)
+{
+    entry_function function = (entry_function)((intptr_t)forkserver_anchor + (intptr_t)entry);
+    sigset_t none;
+
+    if (fd_close_all_from(N_STANDARD, keep, n_keep) < 0)
+        _exit(EXIT_FAILURE);
+    sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    if (connection)
+        forkserver_handle_adopt(connection);
+    _exit(function(connection, socket_fd));
+}
+
+/* What a connection for the child consists of until the child exists. */
+struct offer {
+    struct hark_forkserver *handle;
+    struct client *client;
+    int fd;
+};
+
+static int offer_make(struct server *server, struct offer *ret_offer)
+{
+    cleanup_close int far = -1, near = -1;
+    struct hark_forkserver *handle;
+    struct client *client;
+    int r = forkserver_connection_pair(&far, &near);
+
+    if (r >= 0)
+        r = forkserver_handle_new(far, getpid(), server->cookie, &handle);
+    if (r < 0)
+        return r;
+    int fd = take_fd(&far);
+    r = client_add(server, near, false, &client);
+    if (r < 0) {
+        hark_forkserver_free(handle);
+        return r;
+    }
+    (void)take_fd(&near);
+    *ret_offer = (struct offer){.handle = handle, .client = client, .fd = fd};
+    return 0;
+}
+
+static pid_t serve_fork(struct server *server, struct incoming *incoming)
+{
+    const struct forkserver_request *request = incoming->request;
+    struct offer offer = {.fd = -1};
+    int keep[2], socket_fd = incoming->socket ? *incoming->socket : -1;
+    size_t n_keep = 0;
+    struct child *child = child_new();
+    int r = child ? 0 : -ENOMEM;
+
+    if (r >= 0 && request->flags & FORKSERVER_WITH_CONNECTION)
+        r = offer_make(server, &offer);
+    if (r < 0) {
+        child_free(child);
+        return r;
+    }
+    if (socket_fd >= 0)
+        keep[n_keep++] = socket_fd;
+    if (offer.fd >= 0)
+        keep[n_keep++] = offer.fd;
+    pid_t pid = fork();
+    if (pid == 0)
+        run_entry(request->entry, offer.handle, keep, n_keep, socket_fd);
+    if (pid < 0)
+        pid = -errno;
+    hark_forkserver_free(offer.handle);
+    if (pid >= 0) {
+        children_add(&server->children, child, pid, incoming->exit ? take_fd(incoming->exit) : -1);
+    } else {
+        child_free(child);
+        if (offer.client)
+            client_drop(server, offer.client);
+    }
+    return pid;
+}
+
+/* ---- Stopping ------------------------------------------------------------------------------ */
+
+static int begin_stop(struct server *server, struct incoming *incoming)
+{
+    int timeout_ms = incoming->request->number;
+
+    if (!incoming->client->is_starter)
+        return -EPERM;
+    if (server->stop_reply >= 0)
+        return -EALREADY;
+    server->stop_reply = take_fd(incoming->reply);
+    server->stop_deadline =
+        timeout_ms < 0 ? UINT64_MAX : monotonic_usec() + (uint64_t)timeout_ms * USEC_PER_MSEC;
+    (void)children_kill(&server->children, SIGTERM, 0);
+    (void)children_kill(&server->children, SIGCONT, 0);
+    return 0;
+}
+
+static void continue_stop(struct server *server)
+{
+    if (server->stop_reply < 0)
+        return;
+    if (server->children.n > 0 && monotonic_usec() >= server->stop_deadline) {
+        server->n_killed = children_kill(&server->children, SIGKILL, 0);
+        server->stop_deadline = UINT64_MAX;
+    }
+    if (server->children.n == 0) {
+        reply(server->stop_reply, server->n_killed, 0);
+        server->leaving = true;
+    }
+}
+
+/* ---- The loop ------------------------------------------------------------------------------ */
+
+/* The request's meaning for each descriptor; their number was checked. */
+static void sort_fds(struct incoming *incoming)
+{
+    uint32_t flags = incoming->request->flags;
+    int *next = incoming->ancillary.fds, *end = next + incoming->ancillary.n_fds;
+
+    incoming->reply = next++;
+    incoming->socket = flags & FORKSERVER_WITH_SOCKET ? next++ : NULL;
+    incoming->exit = flags & FORKSERVER_WITH_EXIT ? next++ : NULL;
+    incoming->memfd = flags & FORKSERVER_WITH_MEMFD ? --end : NULL;
+    incoming->program_fds = next;
+}
+
+/* 0 or positive, or the errno to reply with. */
+static int serve(struct server *server, struct incoming *incoming, pid_t *ret_pid)
+{
+    const struct forkserver_request *request = incoming->request;
+    const struct ucred *sender = &incoming->ancillary.credentials;
+    pid_t pid;
+
+    if (sender->uid != server->uid || sender->gid != server->gid)
+        return -EPERM;
+    if (request->type == FORKSERVER_KILL_ALL)
+        return children_kill(&server->children, request->number, sender->pid);
+    if (request->type == FORKSERVER_STOP)
+        return begin_stop(server, incoming);
+    if (request->type == FORKSERVER_STOP_SERVER) {
+        server->leaving = incoming->client->is_starter;
+        return server->leaving ? 0 : -EPERM;
+    }
+    if (server->stop_reply >= 0)
+        return -ESHUTDOWN;
+    pid = request->type == FORKSERVER_SPAWN ? serve_spawn(server, incoming)
+                                            : serve_fork(server, incoming);
+    if (pid < 0)
+        return pid;
+    *ret_pid = pid;
+    return 0;
+}
+
+/* False: no client of ours would send this. */
+static bool on_message(struct server *server, struct incoming *incoming, size_t size)
+{
+    struct ancillary *ancillary = &incoming->ancillary;
+    pid_t pid = 0;
+
+    if (ancillary->fds_cut) { /* our descriptors ran out, which is not the client's fault */
+        if (ancillary->n_fds > 0 && is_channel(ancillary->fds[0]))
+            reply(ancillary->fds[0], -EMFILE, 0);
+        return true;
+    }
+    incoming->request = &server->message.request;
+    incoming->body = server->message.bytes + sizeof(struct forkserver_request);
+    if (ancillary->data_cut ||
+        forkserver_request_check(incoming->request, size, ancillary->n_fds) < 0 ||
+        memcmp(incoming->request->cookie, server->cookie, FORKSERVER_COOKIE_SIZE) != 0)
+        return false;
+    sort_fds(incoming);
+    if (!is_channel(*incoming->reply) || (incoming->exit && !is_channel(*incoming->exit)))
+        return false;
+    int r = serve(server, incoming, &pid);
+    if (*incoming->reply >= 0 && !incoming->malformed)
+        reply(*incoming->reply, r, pid);
+    return !incoming->malformed;
+}
+
+static void on_client(struct server *server, struct client *client)
+{
+    struct incoming incoming = {.client = client};
+    struct iovec room = {.iov_base = &server->message, .iov_len = sizeof(server->message)};
+    ssize_t n = message_receive(client->fd, &room, 0, &incoming.ancillary);
+
+    if (n == -EAGAIN || n == -ENOMEM || n == -ENOBUFS)
+        return;
+    bool good = n > 0 && on_message(server, &incoming, (size_t)n);
+    ancillary_done(&incoming.ancillary);
+    if (!good)
+        client_drop(server, client);
+}
+
+static void on_signal(struct server *server)
+{
+    struct signalfd_siginfo infos[16];
+    ssize_t n = read(server->signal_fd, infos, sizeof(infos));
+
+    for (size_t i = 0; n > 0 && i < (size_t)n / sizeof(infos[0]); i++)
+        children_on_signal(&server->children, (pid_t)infos[i].ssi_pid);
+}
+
+/* In milliseconds, rounded up; -1: nothing is to be done by the clock. */
+static int next_timeout(const struct server *server)
+{
+    uint64_t next = children_next_sweep(&server->children), now = monotonic_usec();
+
+    if (server->stop_deadline < next)
+        next = server->stop_deadline;
+    if (next == UINT64_MAX)
+        return -1;
+    if (next <= now)
+        return 0;
+    uint64_t msec = (next - now + USEC_PER_MSEC - 1) / USEC_PER_MSEC;
+    return msec > INT_MAX ? INT_MAX : (int)msec;
+}
+
+/* One event at a time, so that none can be of a client that the one before has dropped. */
+static void run_loop(struct server *server)
+{
+    while (!server->leaving && (server->n_clients > 0 || server->children.n_owed > 0)) {
+        struct epoll_event event;
+        int n = epoll_wait(server->epoll_fd, &event, 1, next_timeout(server));
+
+        if (n < 0 && errno != EINTR)
+            return;
+        if (n > 0 && event.data.ptr)
+            on_client(server, event.data.ptr);
+        else if (n > 0)
+            on_signal(server);
+        children_sweep(&server->children);
+        continue_stop(server);
+    }
+}
+
+/* ---- The process --------------------------------------------------------------------------- */
+
+static void reset_dispositions(void)
+{
+    const struct sigaction normal = {.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP};
+
+    for (int i = 1; i < NSIG; i++)
+        (void)sigaction(i, &normal, NULL); /* refused for SIGKILL, SIGSTOP and libc's own */
+}
+
+/* Standard descriptors that are missing would be filled by the server's own, and handed to
+ * children. */
+static int fill_standard_fds(void)
+{
+    for (int i = 0; i < N_STANDARD; i++) {
+        if (fcntl(i, F_GETFD) >= 0)
+            continue;
+        int fd = open("/dev/null", O_RDWR | O_NOCTTY);
+        if (fd < 0)
+            return -errno;
+        if (fd != i) /* cannot be: the lowest free one is i */
+            fd_close(fd);
+    }
+    return 0;
+}
+
+static int server_init(struct server *server, int connection, const uint8_t *cookie)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    struct client *starter;
+    sigset_t child_signal;
+
+    sigemptyset(&child_signal);
+    sigaddset(&child_signal, SIGCHLD);
+    server->cookie = cookie;
+    server->uid = geteuid();
+    server->gid = getegid();
+    server->stop_reply = -1;
+    server->stop_deadline = UINT64_MAX;
+    server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    server->signal_fd = signalfd(-1, &child_signal, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (server->epoll_fd < 0 || server->signal_fd < 0 ||
+        epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, server->signal_fd, &event) < 0)
+        return -errno;
+    int r = children_init(&server->children);
+    if (r >= 0)
+        r = spawner_new(&server->spawner);
+    return r < 0 ? r : client_add(server, connection, true, &starter);
+}
+
+_Noreturn void forkserver_process_run(int connection, const uint8_t *cookie)
+{
+    int keep[] = {connection};
+    struct server *server = NULL;
+
+    reset_dispositions();
+    int r = fd_close_all_from(N_STANDARD, keep, 1);
+    if (r >= 0)
+        r = fill_standard_fds();
+    if (r >= 0) {
+        server = calloc(1, sizeof(*server));
+        r = server ? server_init(server, connection, cookie) : -ENOMEM;
+    }
+    reply(connection, r, getpid()); /* hark_forkserver_start() waits for it */
+    if (r >= 0)
+        run_loop(server);
+    _exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+}
