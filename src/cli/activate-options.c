@@ -345,13 +345,14 @@ int activate_options_parse(struct activate_options *options, int argc, char *arg
         .stop_timeout_usec = DEFAULT_STOP_TIMEOUT,
     };
     opterr = 0; /* the messages are our own */
-    optind = 1;
+    optind = 0; /* begin anew, even after a parse that ended in the middle of "-ab" */
     /* '+': options behind the program are the program's. */
     while ((option = getopt_long(argc, argv, "+:hl:daE:", long_options, NULL)) >= 0) {
         if (option == ':')
             return usage_error("option \"%s\" needs a value", argv[optind - 1]);
         if (option == '?') {
-            if (optopt > 0 && optopt < OPTION_VERSION)
+            /* A known letter is its long name with a value. */
+            if (optopt > 0 && optopt < OPTION_VERSION && strchr("hda", optopt) == NULL)
                 return usage_error("unknown option \"-%c\"", optopt);
             return usage_error("unknown option \"%s\", or it takes no value", argv[optind - 1]);
         }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +29,15 @@ static void print_help(void)
            "\"hark VERB --help\" tells about a verb, hark(1) about everything.\n");
 }
 
+/* What was printed may have gone nowhere: a full disk, a closed pipe. */
+static int finish(int status)
+{
+    if (fflush(stdout) == 0 && ferror(stdout) == 0)
+        return status;
+    fprintf(stderr, "hark: cannot write to standard output: %s\n", strerror(errno));
+    return status != EXIT_STATUS_OK ? status : EXIT_STATUS_FAILURE;
+}
+
 /* A descriptor that is made must never become 0, 1 or 2 by accident. */
 static int open_standard_descriptors(void)
 {
@@ -51,15 +61,15 @@ int main(int argc, char *argv[])
     }
     if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
         print_help();
-        return EXIT_STATUS_OK;
+        return finish(EXIT_STATUS_OK);
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("hark %s\n", HARK_VERSION);
-        return EXIT_STATUS_OK;
+        return finish(EXIT_STATUS_OK);
     }
     for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
         if (strcmp(argv[1], verbs[i].name) == 0)
-            return verbs[i].run(argc - 1, argv + 1);
+            return finish(verbs[i].run(argc - 1, argv + 1));
     fprintf(stderr, "hark: unknown verb \"%s\"; \"hark --help\" lists them\n", argv[1]);
     return EXIT_STATUS_USAGE;
 }

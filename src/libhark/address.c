@@ -143,7 +143,7 @@ static int parse_vsock(const char *text, struct address *address)
 {
     char cid[sizeof("4294967295")];
     const char *colon = strchr(text, ':');
-    uint64_t number = VMADDR_CID_ANY;
+    uint64_t number = UINT32_MAX; /* VMADDR_CID_ANY */
 
     if (!colon)
         return -EINVAL;

@@ -2,10 +2,9 @@
 /*
  * libhark: the three parts of a socket activation helper, for any C or C++ program.
  *
- *   lock files    a lock beside a file that dies with its holder, and the atomic update of that
- * file listen        the socket that systemd passed, else one made without a race: lock, probe,
- * bind fork server   a small process, started early, that starts programs and functions for the
- * others
+ *   lock files    a lock beside a file that dies with its holder, and the atomic update of the file
+ *   listen        the socket that systemd passed, else one made without a race: lock, probe, bind
+ *   fork server   a small process, started early, that starts programs and functions for others
  *
  * Rules that hold for every function. 0 or a positive number is success; a failure is a negative
  * errno, and outputs (last, named ret_…) are then as they were. Nothing here prints, exits, aborts
@@ -35,38 +34,114 @@ extern "C" {
 
 /* ---- Who holds something ------------------------------------------------------------------- */
 
+/* For messages. What cannot be found out (other users' processes, no /proc) is left empty. */
 struct hark_holder {
-    pid_t pid;    /* 0: not known */
-    uid_t uid;    /* (uid_t)-1: not known */
-    bool foreign; /* it lives in another pid namespace ("another container"): pid means nothing here
-                   */
+    pid_t pid;        /* 0: not known */
+    uid_t uid;        /* (uid_t)-1: not known */
+    bool foreign;     /* in another pid namespace ("another container"): pid means nothing here */
     char command[32]; /* its name as in /proc/PID/comm, "" when not known */
 };
 
 /* ---- Lock files ---------------------------------------------------------------------------- */
 
+/*
+ * A lock on a file: PATH.lock beside it, held by flock(2). The kernel drops the lock when its
+ * holder dies, however that happens: a file that is left behind blocks nobody. What is written into
+ * the lock file can replace the file as a whole (commit).
+ *
+ * Order: hark_lockfile_hold(); write to hark_lockfile_fd(); hark_lockfile_commit(), or not;
+ * hark_lockfile_free(), which rolls back what was not committed.
+ *
+ * The lock file has mode 0600, as whoever can open it can lock it; one with more is repaired. Lock
+ * files work on every file system with flock(2), between all processes that see the directory, in
+ * other containers too. The directory must be writable.
+ */
 struct hark_lockfile;
 
 enum hark_lockfile_flags {
     HARK_LOCKFILE_FOLLOW = 1 << 0, /* lock the file that a symbolic link at path leads to */
     HARK_LOCKFILE_APPEND = 1 << 1, /* begin with a copy of what the file holds now */
     HARK_LOCKFILE_FSYNC = 1 << 2,  /* commit: flush the file and its directory to disk */
-    HARK_LOCKFILE_IDENTIFY =
-        1 << 3, /* write pid, boot id and pid namespace into the lock file (a pure lock) */
+    /* A pure lock, without commit: who holds it, as lines "pid N", "boot UUID", "pidns INODE". */
+    HARK_LOCKFILE_IDENTIFY = 1 << 3,
 };
 
+/*
+ * Locks path, which need not exist. Waits up to timeout_ms of monotonic time (0: one try, -1: for
+ * ever). A relative path is made absolute.
+ *
+ *   -EBUSY        somebody else holds it: hark_lockfile_holder()
+ *   -EPERM        the lock file belongs to another user, who is not root
+ *   -ELOOP        the lock file is a symbolic link; with APPEND, path is; with FOLLOW, too many
+ *   -EMLINK       the lock file has a second name
+ *   -EMEDIUMTYPE  the lock file, or with APPEND the file, is not a regular one
+ *   -EINVAL       unknown flags, APPEND with IDENTIFY, a timeout below -1; path is "" or ends in
+ *                 "/", "." or ".."
+ *   -EINTR        a signal handler ran while it waited
+ *   -ENOENT, -ENOTDIR, -EACCES, -EROFS, -ENAMETOOLONG, -ENOSPC, -EMFILE, -ENFILE, -ENOMEM, …
+ *                 from open(2), write(2) of the directory and the lock file
+ */
 HARK_PUBLIC int hark_lockfile_hold(const char *path, int timeout_ms, unsigned flags,
                                    struct hark_lockfile **ret_lock);
+
+/* The lock file, open for reading and writing; -1 after a commit. It stays the lock's: closing it
+ * drops the lock. Copies (fork, dup) share the lock; hark_lockfile_free() drops it for all of them.
+ */
 HARK_PUBLIC int hark_lockfile_fd(const struct hark_lockfile *lock);
+
+/* The lock file's path, and that of the file it locks, links followed: absolute, good until free.
+ */
 HARK_PUBLIC const char *hark_lockfile_path(const struct hark_lockfile *lock);
 HARK_PUBLIC const char *hark_lockfile_target(const struct hark_lockfile *lock);
+
+/* Renames the lock file over the file, or over another path of the same file system, and lets go of
+ * the lock; only free is left to call then. The new file has the mode of the one it replaces, or
+ * 0600, unless the caller gave the descriptor another; owner and group are the caller's. On failure
+ * the lock is still held. -ESTALE: its name was taken away, or it was committed before; -EPERM: in
+ * a forked child; -EINVAL: HARK_LOCKFILE_IDENTIFY; errors of rename(2) (-EXDEV, -EISDIR, …),
+ * fchmod(2), fsync(2). If only the fsync of the directory failed, the file is replaced and
+ * hark_lockfile_fd() is -1. */
 HARK_PUBLIC int hark_lockfile_commit(struct hark_lockfile *lock);
 HARK_PUBLIC int hark_lockfile_commit_to(struct hark_lockfile *lock, const char *path);
+
+/* Removes the lock file, if its name still leads to it, and lets go of the lock. A forked child
+ * only closes its copy. Returns NULL. */
 HARK_PUBLIC struct hark_lockfile *hark_lockfile_free(struct hark_lockfile *lock);
+
+/* Who holds the lock on path (not of PATH.lock): the pid by /proc/locks (proc(5)); if that does not
+ * show it and the file was written by HARK_LOCKFILE_IDENTIFY on another machine or in another pid
+ * namespace, what it says (the holder may be dead then: from here that cannot be known). -ESRCH:
+ * nobody; -EINVAL, and errors of reaching the directory. */
 HARK_PUBLIC int hark_lockfile_holder(const char *path, struct hark_holder *ret_holder);
 
 /* ---- Listen -------------------------------------------------------------------------------- */
 
+/*
+ * A listening socket, passed by systemd or made here, under one of these addresses:
+ *
+ *   /path  ./path  a/b    Unix socket; a relative path must contain a slash ("./word", not "word")
+ *   @name                 abstract Unix socket (unix(7))
+ *   PORT                  all addresses of both IP versions, or of IPv4 where there is no IPv6
+ *   1.2.3.4:PORT  [::1]:PORT  [fe80::1]:PORT%eth0  [fe80::1%eth0]:PORT
+ *   vsock:CID:PORT        vsock(7); an empty CID is any
+ *
+ * Ports are 1 to 65535; nothing is looked up but interface names.
+ *
+ * At a path: PATH.lock is locked and kept for the life of the listener, so that two that use this
+ * library never interfere; then it is found out, without connecting to it, whether anybody is bound
+ * to what is there; only a dead socket is removed. A living server of any make and type, stopped or
+ * busy, is not disturbed and sees nothing. The new node has its mode and owner from its first
+ * instant, whatever the umask. A path that does not fit sun_path (107 bytes) works as long as its
+ * last component does; getsockname(2) then shows only that.
+ *
+ * Order: hark_listen() or hark_listener_from_fd(); accept on hark_listener_fd(); for a path, now
+ * and then or when its directory changes (inotify(7)), hark_listener_check() and
+ * hark_listener_rebind(); hark_listener_free(). Strings that are returned are good until the
+ * listener is freed.
+ *
+ * Descriptors: a process that is forked and does not exec must close its copies of the listener's
+ * and the lock's descriptor (hark_listener_free()), or it keeps them alive after this process died.
+ */
 struct hark_listener;
 
 enum hark_listen_flags {
@@ -75,13 +150,14 @@ enum hark_listen_flags {
 };
 
 struct hark_listen_options {
-    size_t size;         /* sizeof(struct hark_listen_options): lets the structure grow */
-    int type;            /* SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET */
-    int backlog;         /* of listen(2); the kernel caps it at net.core.somaxconn */
-    mode_t mode;         /* of the node of a path */
-    uid_t owner;         /* of that node; (uid_t)-1: the caller */
-    gid_t group;         /* of that node; (gid_t)-1: the caller's */
-    int lock_timeout_ms; /* how long to wait for a lock, or an old listener, that is going away */
+    size_t size; /* sizeof(struct hark_listen_options): lets the structure grow */
+    int type;    /* SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET */
+    int backlog; /* of listen(2); the kernel caps it at net.core.somaxconn */
+    mode_t mode; /* of the node of a path, at most 0777 */
+    uid_t owner; /* of that node; (uid_t)-1: the caller */
+    gid_t group; /* of that node; (gid_t)-1: the caller's, or the directory's (set-group-id) */
+    int lock_timeout_ms; /* how long to wait for a lock, or for who has the address, to go away; */
+                         /* monotonic; 0: one try, -1: for ever */
     unsigned flags;      /* enum hark_listen_flags */
     const char *name;    /* take the descriptor that was passed under this name, or NULL */
 };
@@ -97,28 +173,86 @@ enum hark_listener_state {
     HARK_LISTENER_REPLACED,     /* something else has the name */
 };
 
+/*
+ * Listens; options may be NULL for the defaults above. With options->name, and if a descriptor was
+ * passed under it (sd_listen_fds(3)), that one is taken, the first if there are several, and
+ * neither made nor configured. Take all that you want before you close any.
+ *
+ *   -EADDRINUSE    a living server has the address, or holds the lock: hark_address_holder()
+ *   -EEXIST        what is at the path is no socket (a symbolic link is not one): untouched
+ *   -EPERM         the dead (or unknown) socket at the path, or the lock file, belongs to another
+ *                  user; or the node may not be given to that owner or group
+ *   -EINVAL        no address; options without sense; passed names and descriptors disagree
+ *   -ERANGE        a port or CID out of range
+ *   -ENODEV        no such interface
+ *   -E2BIG         options of a later version of this library that this one does not know
+ *   -ENAMETOOLONG  the last component of the path, or the abstract name, exceeds 107 bytes
+ *   -EACCES, -EROFS, -ENOENT, -ENOTDIR, -ELOOP
+ *                  the directory; -EACCES: also a port below 1024
+ *   -EMLINK, -ELOOP, -EMEDIUMTYPE
+ *                  the lock file: hark_lockfile_hold()
+ *   -EOPNOTSUPP    the directory or file system gives new files another owner, group or wider mode
+ *                  than was asked for; or the family has no such type
+ *   -EADDRNOTAVAIL, -EAFNOSUPPORT, -EPROTONOSUPPORT, -ESOCKTNOSUPPORT
+ *                  not on this machine
+ *   -ENOTSOCK, -EPROTOTYPE, -ENOTCONN
+ *                  the passed one: hark_listener_from_fd(); -EAFNOSUPPORT: it is of another family
+ *                  than the address; -EBADF: one of those passed is closed already
+ *   -ENOSYS        no /proc, which the question whether a server lives needs
+ *   -EINTR         a signal handler ran while it waited
+ *   -EMFILE, -ENFILE, -ENOMEM, -ENOBUFS, -ENOSPC, -EAGAIN
+ *                  resources
+ */
 HARK_PUBLIC int hark_listen(const char *address, const struct hark_listen_options *options,
                             struct hark_listener **ret_listener);
-/* A passed socket as a listener: checks that fd is a socket of that type and, if the type needs
- * it, that it listens. Consumes fd on success only. */
+
+/* A passed socket as a listener; type 0 accepts each. Takes fd over on success only, and makes it
+ * close-on-exec; it is not made non-blocking, as that would happen to the one who passed it, too.
+ *   -ENOTSOCK    no socket
+ *   -EPROTOTYPE  another type
+ *   -ENOTCONN    a stream or seqpacket socket that does not listen
+ *   -EBADF, -ENOMEM; -EAFNOSUPPORT: of a family that has no address above */
 HARK_PUBLIC int hark_listener_from_fd(int fd, int type, const char *name,
                                       struct hark_listener **ret_listener);
+
+/* The socket. It stays the listener's. */
 HARK_PUBLIC int hark_listener_fd(const struct hark_listener *listener);
+
+/* SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET. */
 HARK_PUBLIC int hark_listener_type(const struct hark_listener *listener);
+
+/* The absolute path, or what getsockname(2) says in the form above: "[::]:80", "@name", "unnamed".
+ */
 HARK_PUBLIC const char *hark_listener_address(const struct hark_listener *listener);
-HARK_PUBLIC const char *hark_listener_name(const struct hark_listener *listener); /* or NULL */
+
+/* The name it was asked for or passed under, or NULL. */
+HARK_PUBLIC const char *hark_listener_name(const struct hark_listener *listener);
 HARK_PUBLIC bool hark_listener_was_passed(const struct hark_listener *listener);
+
 /* For a path that hark_listen() made: the directory that holds it (to watch); else NULL. */
 HARK_PUBLIC const char *hark_listener_directory(const struct hark_listener *listener);
-HARK_PUBLIC int
-hark_listener_check(const struct hark_listener *listener); /* a state, or negative errno */
-/* Binds the name anew after it was removed or replaced by something dead. The listener has the new
- * socket then; *ret_old_fd gets the old one, whose backlog is still to be served. */
+
+/* An enum hark_listener_state, or an errno of lstat(2) (-EACCES, …). The path is looked up anew, so
+ * a parent directory that was renamed shows as removed. What is not a path, or was passed, is in
+ * place always. */
+HARK_PUBLIC int hark_listener_check(const struct hark_listener *listener);
+
+/* Binds the name anew after it was removed or replaced by something dead, with the options of
+ * before. The listener has the new socket then; *ret_old_fd gets the old one, whose backlog is
+ * still to be served and which the caller closes. If that fails nothing has changed. -EALREADY: it
+ * is in place; -EADDRINUSE: somebody else lives there or holds the lock; -EOPNOTSUPP: not a path,
+ * or it was passed; -EPERM: also in a forked child; others as hark_listen(). Waits up to
+ * lock_timeout_ms. */
 HARK_PUBLIC int hark_listener_rebind(struct hark_listener *listener, int *ret_old_fd);
-/* Removes the name (only if it still leads to this socket), closes the socket, lets go of the lock.
- */
+
+/* Removes the name (only if it still leads to this socket), closes the socket, removes the lock
+ * file and lets go of the lock. A forked child only closes its copies. Returns NULL. */
 HARK_PUBLIC struct hark_listener *hark_listener_free(struct hark_listener *listener);
-/* Who is bound to that address now, as far as it can be known. */
+
+/* Who is bound to that address now, as far as it can be known: the holder of the lock, else whom
+ * sock_diag(7) and /proc show. Connects to nobody. type matters for IP only. -ESRCH: nobody that
+ * could be found; -EINVAL, -ERANGE, -ENODEV, -ENAMETOOLONG: no address; errors of reaching the
+ * directory. */
 HARK_PUBLIC int hark_address_holder(const char *address, int type, struct hark_holder *ret_holder);
 
 /* ---- Passed sockets ------------------------------------------------------------------------ */
@@ -128,7 +262,16 @@ struct hark_passed {
     char *name; /* from LISTEN_FDNAMES, NULL when that was not set */
 };
 
+/* The descriptors that the service manager passed to this process: LISTEN_FDS, LISTEN_PID,
+ * LISTEN_FDNAMES of sd_listen_fds(3). The environment is left as it is: the program unsets them,
+ * lest its children believe them. Once per process: a second list would own the same numbers. 0
+ * with no descriptors when nothing was passed, or to another process. -EINVAL: the numbers of names
+ * and of descriptors disagree, or a variable is no number; -EBADF: one is not open; -ENOMEM.
+ * Nothing is closed then. */
 HARK_PUBLIC int hark_passed_fds(struct hark_passed **ret_passed, size_t *ret_n);
+
+/* Closes those whose fd is not -1 (set it so after handing one over), frees the list. Returns NULL.
+ */
 HARK_PUBLIC struct hark_passed *hark_passed_free(struct hark_passed *passed, size_t n);
 
 /* ---- Fork server --------------------------------------------------------------------------- */

@@ -42,6 +42,9 @@ struct notify {
     size_t queue_length;
     uint64_t exits_usec;
     uint64_t unreported_lost, lost;
+
+    void (*idle)(void *userdata); /* not NULL: hurry */
+    void *idle_userdata;
 };
 
 static void arm(struct notify *notify);
@@ -122,7 +125,14 @@ static bool exits_pending(const struct notify *notify)
 
 static uint64_t exits_due(const struct notify *notify)
 {
+    if (notify->idle != NULL)
+        return 0;
     return notify->exits_usec + (notify->queue_length > DATAGRAM_MAX ? FULL_PACE_USEC : PACE_USEC);
+}
+
+static uint64_t status_due(const struct notify *notify)
+{
+    return notify->idle != NULL ? 0 : notify->status_usec + STATUS_PACE_USEC;
 }
 
 /* Sends what is due; the first refusal ends it, so that the order stays. */
@@ -134,7 +144,7 @@ static void flush(struct notify *notify)
         return;
     if (exits_pending(notify) && exits_due(notify) <= now && flush_exits(notify) < 0)
         return;
-    if (notify->status_pending && notify->status_usec + STATUS_PACE_USEC <= now)
+    if (notify->status_pending && status_due(notify) <= now)
         (void)flush_status(notify);
 }
 
@@ -147,6 +157,8 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
     notify->armed = false;
     flush(notify);
     arm(notify);
+    if (notify->idle != NULL && notify_is_idle(notify))
+        notify->idle(notify->idle_userdata);
     return 0;
 }
 
@@ -161,8 +173,8 @@ static void arm(struct notify *notify)
     } else {
         if (exits_pending(notify))
             due = exits_due(notify);
-        if (notify->status_pending && notify->status_usec + STATUS_PACE_USEC < due)
-            due = notify->status_usec + STATUS_PACE_USEC;
+        if (notify->status_pending && status_due(notify) < due)
+            due = status_due(notify);
     }
     notify->armed = sd_event_source_set_time(notify->timer, due) >= 0 &&
                     sd_event_source_set_enabled(notify->timer, SD_EVENT_ONESHOT) >= 0;
@@ -281,6 +293,16 @@ void notify_exit(struct notify *notify, const char *line)
 bool notify_is_idle(const struct notify *notify)
 {
     return notify->n_states == 0 && !notify->status_pending && !exits_pending(notify);
+}
+
+void notify_hurry(struct notify *notify, void (*idle)(void *userdata), void *userdata)
+{
+    notify->idle = idle;
+    notify->idle_userdata = userdata;
+    if (notify->armed && notify->retry_usec == 0) { /* by the old pace */
+        notify->armed = false;
+        arm(notify);
+    }
 }
 
 uint64_t notify_lost(const struct notify *notify)

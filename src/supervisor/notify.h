@@ -33,5 +33,7 @@ void notify_exit(struct notify *notify, const char *line);
 
 /* Nothing waits to be sent. */
 bool notify_is_idle(const struct notify *notify);
+/* From now on nothing is paced, and idle() is called whenever the last thing has been sent. */
+void notify_hurry(struct notify *notify, void (*idle)(void *userdata), void *userdata);
 /* How many exit lines nobody will learn of. */
 uint64_t notify_lost(const struct notify *notify);

@@ -66,6 +66,17 @@ static void describe_step(const struct spawn_record *record, const struct handle
         (void)snprintf(text, size, " in its set-up: %s", spawn_step_name(step));
 }
 
+/* " step=working-directory error=ENOENT" */
+static void append_error(const struct spawn_record *record, char *text, size_t size)
+{
+    const char *error = strerrorname_np(record->error);
+    int n = snprintf(text, size, " step=%s", spawn_step_name((enum spawn_step)record->step));
+
+    for (char *space = text + 1; (space = strchr(space, ' ')) != NULL;)
+        *space = '-';
+    (void)snprintf(text + n, size - (size_t)n, " error=%s", error != NULL ? error : "unknown");
+}
+
 static void send_record(struct report *report, const char *unit, const struct spawn_record *record,
                         const struct handler_exit *end)
 {
@@ -86,8 +97,7 @@ static void send_record(struct report *report, const char *unit, const struct sp
                                                : "killed",
                      status, runtime, peer);
     if (record->error != 0)
-        (void)snprintf(line + n, sizeof(line) - (size_t)n, " step=%d error=%d", (int)record->step,
-                       record->error);
+        append_error(record, line + n, sizeof(line) - (size_t)n);
     notify_exit(report->notify, line);
 }
 

@@ -49,6 +49,9 @@ int slots_new(const uint32_t *capacities, uint32_t n_units, uint32_t n_servers,
     cleanup(slots_cleanup) struct slots *slots = calloc(1, sizeof(*slots));
     uint64_t n_slots = 0;
 
+    if (slots == NULL)
+        return -ENOMEM;
+    slots->fd = -1;
     for (uint32_t i = 0; i < n_units; i++) {
         if (capacities[i] == 0)
             return -EINVAL;
@@ -56,9 +59,6 @@ int slots_new(const uint32_t *capacities, uint32_t n_units, uint32_t n_servers,
     }
     if (n_units == 0 || n_servers == 0 || n_servers > SERVERS_MAX || n_slots > SLOTS_MAX)
         return -EINVAL;
-    if (slots == NULL)
-        return -ENOMEM;
-    slots->fd = -1;
     size_t units = align(sizeof(struct slots_header));
     size_t windows = units + align(n_units * sizeof(struct slots_unit));
     size_t owners = windows + align(n_servers * sizeof(struct slots_window));

@@ -63,6 +63,11 @@ void supervisor_end_if_done(struct supervisor *supervisor)
                                          CLOCK_MONOTONIC, GOODBYE_USEC, 0, on_goodbye, supervisor);
 }
 
+static void on_all_told(void *userdata)
+{
+    supervisor_end_if_done(userdata);
+}
+
 static int on_extend(sd_event_source *source, uint64_t usec, void *userdata)
 {
     struct supervisor *supervisor = userdata;
@@ -81,6 +86,7 @@ static void stop_accepting(struct supervisor *supervisor)
     if (supervisor->state >= SUPERVISOR_DRAINING)
         return;
     notify_state(supervisor->notify, "STOPPING=1");
+    notify_hurry(supervisor->notify, on_all_told, supervisor);
     for (uint32_t i = 0; i < supervisor->n_units; i++)
         if (supervisor->units[i]->service != NULL)
             service_stop(supervisor->units[i]->service);

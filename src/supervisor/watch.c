@@ -12,14 +12,16 @@
 #define RETRY_USEC     (1 * USEC_PER_SEC)
 #define RETRY_MAX_USEC (30 * USEC_PER_SEC)
 #define LOOK_USEC      (30 * USEC_PER_SEC)
-#define EVENTS         (IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF | IN_DONT_FOLLOW)
+#define NODE_EVENTS    (IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF | IN_DONT_FOLLOW)
+/* Only what happens to the directory itself, not to what is in it. */
+#define DIRECTORY_EVENTS (IN_MOVE_SELF | IN_DELETE_SELF | IN_ONLYDIR)
 
 struct watch {
     sd_event *event;
     struct hark_listener *listener;
     watch_lost_t lost;
     void *userdata;
-    sd_event_source *inotify, *timer;
+    sd_event_source *node, *directory, *timer;
     uint64_t retry_usec;
     bool settling;
 };
@@ -79,10 +81,14 @@ void watch_resume(struct watch *watch)
 {
     watch->retry_usec = 0;
     watch->settling = false;
-    watch->inotify = sd_event_source_disable_unref(watch->inotify);
-    /* When it is gone again by now, the timer below finds that out. */
-    (void)sd_event_add_inotify(watch->event, &watch->inotify,
-                               hark_listener_address(watch->listener), EVENTS, on_inotify, watch);
+    watch->node = sd_event_source_disable_unref(watch->node);
+    watch->directory = sd_event_source_disable_unref(watch->directory);
+    /* When it is gone again by now, the look below finds that out. */
+    (void)sd_event_add_inotify(watch->event, &watch->node, hark_listener_address(watch->listener),
+                               NODE_EVENTS, on_inotify, watch);
+    (void)sd_event_add_inotify(watch->event, &watch->directory,
+                               hark_listener_directory(watch->listener), DIRECTORY_EVENTS,
+                               on_inotify, watch);
     set_timer(watch, LOOK_USEC);
     if (!in_place(watch))
         begin_settling(watch);
@@ -122,7 +128,8 @@ struct watch *watch_free(struct watch *watch)
 {
     if (watch == NULL)
         return NULL;
-    sd_event_source_disable_unref(watch->inotify);
+    sd_event_source_disable_unref(watch->node);
+    sd_event_source_disable_unref(watch->directory);
     sd_event_source_disable_unref(watch->timer);
     free(watch);
     return NULL;

@@ -2,7 +2,8 @@
 /*
  * Notices when a listener's path no longer leads to it. The node itself is watched (inotify on its
  * inode tells of unlink, rename and rename over it, without a wake-up for every other file in its
- * directory), and looked at now and then for the sake of renamed parent directories.
+ * directory), its directory for being renamed itself, and both are looked at now and then for the
+ * sake of directories further up.
  */
 #pragma once
 
