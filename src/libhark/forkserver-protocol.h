@@ -8,11 +8,12 @@
  * A request is one SOCK_SEQPACKET message: struct forkserver_request, then, for a spawn, the body.
  * With it come descriptors, in this order, and the sender's SCM_CREDENTIALS:
  *
- *   the reply channel                  always: one end of a SOCK_SEQPACKET pair made for this
- * request the child's end of a socket pair   FORKSERVER_WITH_SOCKET the exit channel
- * FORKSERVER_WITH_EXIT: one end of a SOCK_SEQPACKET pair the descriptors of the program     a
- * spawn: those of n_fds that are not in null_fds a sealed memfd with the body
- * FORKSERVER_WITH_MEMFD, when it is larger than FORKSERVER_INLINE_MAX
+ * - the reply channel: one end of a SOCK_SEQPACKET pair made for this request;
+ * - FORKSERVER_WITH_SOCKET: the child's end of a socket pair;
+ * - FORKSERVER_WITH_EXIT: the exit channel, one end of a SOCK_SEQPACKET pair;
+ * - for a spawn, the descriptors of the program: those of n_fds that are not in null_fds;
+ * - FORKSERVER_WITH_MEMFD: a sealed memfd with the body, when that is larger than
+ *   FORKSERVER_INLINE_MAX.
  *
  * The body is a row of strings, each with its NUL: the program, the directory if there is one, the
  * arguments, the environment if there is one; nothing after them.

@@ -10,7 +10,8 @@
  * errno, and outputs (last, named ret_…) are then as they were. Nothing here prints, exits, aborts
  * on input, or changes what belongs to the whole process: its working directory, environment,
  * signal handlers, umask, or ids. Every descriptor that is made is close-on-exec. A handle may be
- * used by one thread at a time, and by another afterwards; different handles are independent.
+ * used by one thread at a time, and by another afterwards, unless its section says more; different
+ * handles are independent. A missing output or address is -EINVAL; a handle must be one;
  * x_free(NULL) is allowed. After fork(), the child may only free what it inherited; that closes
  * descriptors and never touches the parent's files.
  */
@@ -184,9 +185,10 @@ enum hark_listener_state {
  *                  user; or the node may not be given to that owner or group
  *   -EINVAL        no address; options without sense; passed names and descriptors disagree
  *   -ERANGE        a port or CID out of range
- *   -ENODEV        no such interface
+ *   -ENODEV        no such interface, or no vsock of that type
  *   -E2BIG         options of a later version of this library that this one does not know
- *   -ENAMETOOLONG  the last component of the path, or the abstract name, exceeds 107 bytes
+ *   -ENAMETOOLONG  the last component of the path, or the abstract name, exceeds 107 bytes,
+ *                  or the whole path PATH_MAX
  *   -EACCES, -EROFS, -ENOENT, -ENOTDIR, -ELOOP
  *                  the directory; -EACCES: also a port below 1024
  *   -EMLINK, -ELOOP, -EMEDIUMTYPE
@@ -250,9 +252,10 @@ HARK_PUBLIC int hark_listener_rebind(struct hark_listener *listener, int *ret_ol
 HARK_PUBLIC struct hark_listener *hark_listener_free(struct hark_listener *listener);
 
 /* Who is bound to that address now, as far as it can be known: the holder of the lock, else whom
- * sock_diag(7) and /proc show. Connects to nobody. type matters for IP only. -ESRCH: nobody that
- * could be found; -EINVAL, -ERANGE, -ENODEV, -ENAMETOOLONG: no address; errors of reaching the
- * directory. */
+ * sock_diag(7) and /proc show. Connects to nobody; the caller's own lock does not count. type
+ * matters for IP only. -ESRCH: nobody that could be found (always for vsock); -EINVAL, -ERANGE,
+ * -ENODEV, -ENAMETOOLONG: no address; -EPROTOTYPE: an IP address of neither type; errors of
+ * netlink(7) and of reaching the directory. */
 HARK_PUBLIC int hark_address_holder(const char *address, int type, struct hark_holder *ret_holder);
 
 /* ---- Passed sockets ------------------------------------------------------------------------ */
@@ -266,7 +269,8 @@ struct hark_passed {
  * LISTEN_FDNAMES of sd_listen_fds(3). The environment is left as it is: the program unsets them,
  * lest its children believe them. Once per process: a second list would own the same numbers. 0
  * with no descriptors when nothing was passed, or to another process. -EINVAL: the numbers of names
- * and of descriptors disagree, or a variable is no number; -EBADF: one is not open; -ENOMEM.
+ * and of descriptors disagree, or a variable is no number; -ERANGE: one too large; -EBADF: one is
+ * not open; -ENOMEM.
  * Nothing is closed then. */
 HARK_PUBLIC int hark_passed_fds(struct hark_passed **ret_passed, size_t *ret_n);
 

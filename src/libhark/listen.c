@@ -325,6 +325,8 @@ int hark_listener_rebind(struct hark_listener *listener, int *ret_old_fd)
     struct backoff backoff;
     int fd;
 
+    if (!ret_old_fd)
+        return -EINVAL;
     if (!listener->has_place)
         return -EOPNOTSUPP;
     if (listener->owner != getpid())
@@ -349,8 +351,7 @@ int hark_listener_rebind(struct hark_listener *listener, int *ret_old_fd)
         return r;
     if (locked)
         place.lock = take_pointer(&listener->place.lock);
-    /* What the listener had goes with the scope: the old directory, and a lock that lost its name.
-     */
+    /* What the listener had goes with the scope: the old directory, a lock without its name. */
     struct place old = listener->place;
     listener->place = place;
     place = old;

@@ -102,10 +102,18 @@ static int lockfile_examine(int fd)
         return -EPERM;
     if (status.st_nlink > 1)
         return -EMLINK;
-    /* Whoever can open it can lock it, and lock us out. */
-    if ((status.st_mode & 07777) != 0600 && fchmod(fd, 0600) < 0)
-        return -errno;
     return 1;
+}
+
+/* Whoever can open it can lock it, and lock us out the next time. Only under the lock: before, it
+ * may be somebody's new file, about to be committed with the mode it is to have. */
+static int lockfile_close_to_others(int fd)
+{
+    struct stat status;
+
+    if (fstat(fd, &status) < 0)
+        return -errno;
+    return (status.st_mode & 07777) != 0600 && fchmod(fd, 0600) < 0 ? -errno : 0;
 }
 
 static bool name_leads_to(int directory_fd, const char *name, int fd)
@@ -131,6 +139,9 @@ static int lockfile_try(struct hark_lockfile *lock)
         return errno == EWOULDBLOCK ? -EBUSY : -errno;
     if (!name_leads_to(lock->target.directory_fd, lock->name, fd))
         return -EAGAIN;
+    r = lockfile_close_to_others(fd);
+    if (r < 0)
+        return r;
     lock->fd = take_fd(&fd);
     return 0;
 }
@@ -308,7 +319,7 @@ int hark_lockfile_commit(struct hark_lockfile *lock)
 int hark_lockfile_commit_to(struct hark_lockfile *lock, const char *path)
 {
     cleanup(path_done) struct path to = PATH_INIT;
-    int r = path_open(path, &to);
+    int r = path != NULL ? path_open(path, &to) : -EINVAL;
 
     return r < 0 ? r : lockfile_commit(lock, &to);
 }

@@ -66,12 +66,12 @@ static int place_remember(struct place *place, int fd, const struct hark_listen_
     int r = node_of(fd, &place->path, &node);
 
     if (r < 0)
-        return r == -ENOENT ? -EAGAIN : r;
+        return r == -ENOENT ? -ESTALE : r;
     place->device = node.st_dev;
     place->inode = node.st_ino;
     /* It was bound by its whole path: the directory may have been exchanged since it was opened. */
     if (!leads_to(place->path.directory_fd, place->path.name, place))
-        return -EAGAIN;
+        return -ESTALE;
     return node_is_as_asked(&node, options) ? 0 : -EOPNOTSUPP;
 }
 
@@ -81,7 +81,7 @@ void place_unlink(const struct place *place)
         (void)unlinkat(place->path.directory_fd, place->path.name, 0);
 }
 
-/* 0 when the name is free now; -EADDRINUSE: alive; -EAGAIN: it changed while we looked. */
+/* 0 when the name is free now; -EADDRINUSE: alive; -ESTALE: it changed while we looked. */
 static int place_clear(const struct place *place)
 {
     cleanup(probe_done) struct probe probe = PROBE_INIT;
@@ -100,8 +100,7 @@ static int place_clear(const struct place *place)
     case PROBE_FOREIGN:
         return -EPERM;
     case PROBE_DEAD:
-        r = probe_unlink(place->path.directory_fd, place->path.name, &probe);
-        return r == -ESTALE ? -EAGAIN : r;
+        return probe_unlink(place->path.directory_fd, place->path.name, &probe);
     }
     return -EADDRINUSE;
 }
@@ -145,7 +144,7 @@ int place_bind_wait(struct place *place, const struct hark_listen_options *optio
 {
     for (;;) {
         int r = place_bind(place, options, ret_fd);
-        if (r != -EADDRINUSE && r != -EAGAIN)
+        if (r != -EADDRINUSE && r != -ESTALE)
             return r;
         r = backoff_wait(backoff);
         if (r < 0)

@@ -89,7 +89,7 @@ struct spawner *spawner_free(struct spawner *spawner);
 
 /* Builds the argv and environment that spawn_run() needs no further work on, and takes a copy of
  * every string and list in the plan, but not of descriptors. All descriptors of the plan must be at
- * or above first_fd + n_fds + 1 (fd_move_above()), so that no hand-over overwrites another.
+ * or above first_fd + n_fds (fd_move_above()), so that no hand-over overwrites another.
  * -ENOMEM; -EINVAL for descriptors below that. */
 int spawn_plan_prepare(const struct spawn_plan *plan, struct prepared_plan **ret_prepared);
 struct prepared_plan *spawn_plan_free(struct prepared_plan *prepared);

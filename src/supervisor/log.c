@@ -72,6 +72,9 @@ void log_line(int level, const char *format, ...)
     if (n < 0)
         return;
     length += (size_t)n < sizeof(line) - length - 1 ? (size_t)n : sizeof(line) - length - 2;
+    for (size_t i = 0; i < length; i++) /* names of files and users are other people's */
+        if ((unsigned char)line[i] < ' ')
+            line[i] = '?';
     line[length++] = '\n';
     write_line(line, length);
 }

@@ -15,7 +15,7 @@
 #define DATAGRAM_MAX     ((size_t)4096)        /* what systemd reads of one */
 #define QUEUE_SIZE       ((size_t)1024 * 1024) /* some 10,000 exit lines */
 #define PACE_USEC        (10 * USEC_PER_MSEC)  /* between two datagrams of exit lines … */
-#define FULL_PACE_USEC   (4 * USEC_PER_MSEC)   /* … when more than one is waiting */
+#define FULL_PACE_USEC   (8 * USEC_PER_MSEC)   /* … when more than one is waiting */
 #define STATUS_PACE_USEC (100 * USEC_PER_MSEC)
 #define RETRY_USEC       (20 * USEC_PER_MSEC) /* doubled up to … */
 #define RETRY_MAX_USEC   (1 * USEC_PER_SEC)

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "basic/clock.h"
+#include "basic/signal-name.h"
 
 void report_init(struct report *report, struct notify *notify)
 {
@@ -20,17 +21,6 @@ void report_init(struct report *report, struct notify *notify)
     };
 }
 
-/* "SEGV"; real-time signals, which have no name, by number. */
-static void signal_name(int number, char *text, size_t size)
-{
-    const char *name = sigabbrev_np(number);
-
-    if (name != NULL)
-        (void)snprintf(text, size, "%s", name);
-    else
-        (void)snprintf(text, size, "%d", number);
-}
-
 bool report_is_failure(const struct handler_exit *end)
 {
     if (end->code == CLD_EXITED)
@@ -41,13 +31,13 @@ bool report_is_failure(const struct handler_exit *end)
 
 void report_describe_end(const struct handler_exit *end, char *text, size_t size)
 {
-    char name[16];
+    char name[SIGNAL_NAME_MAX];
 
     if (end->code == CLD_EXITED) {
         (void)snprintf(text, size, "exited with status %d", end->status);
         return;
     }
-    signal_name(end->status, name, sizeof(name));
+    signal_name(end->status, name);
     (void)snprintf(text, size, "was killed by %s%s", name,
                    end->code == CLD_DUMPED ? " (core dumped)" : "");
 }
@@ -80,14 +70,14 @@ static void append_error(const struct spawn_record *record, char *text, size_t s
 static void send_record(struct report *report, const char *unit, const struct spawn_record *record,
                         const struct handler_exit *end)
 {
-    char line[512], peer[PEER_TEXT_MAX], status[16];
+    char line[512], peer[PEER_TEXT_MAX], status[SIGNAL_NAME_MAX];
     uint64_t runtime = end->end_usec > record->start_usec ? end->end_usec - record->start_usec : 0;
 
     peer_format(&record->peer, peer);
     if (end->code == CLD_EXITED)
         (void)snprintf(status, sizeof(status), "%d", end->status);
     else
-        signal_name(end->status, status, sizeof(status));
+        signal_name(end->status, status);
     int n = snprintf(line, sizeof(line),
                      "X_HARK_EXIT=%.128s@%" PRIu64 " pid=%d code=%s status=%s runtime=%" PRIu64
                      "us peer=%s",

@@ -11,6 +11,7 @@
 
 #include "basic/cleanup.h"
 #include "basic/clock.h"
+#include "basic/signal-name.h"
 #include "supervisor/log.h"
 
 /* A server that could not even set itself up is tried again later, ever later. */
@@ -117,6 +118,19 @@ static void restart_later(struct server *server)
                                      server->delay_usec, 0, on_restart, server);
 }
 
+static void log_end(const struct server *server, const siginfo_t *info)
+{
+    char name[SIGNAL_NAME_MAX];
+
+    if (info->si_code == CLD_EXITED) {
+        log_warning("fork server %u (pid %d) exited with status %d", server->index, info->si_pid,
+                    info->si_status);
+        return;
+    }
+    signal_name(info->si_status, name);
+    log_warning("fork server %u (pid %d) was killed by %s", server->index, info->si_pid, name);
+}
+
 static int on_server_exit(sd_event_source *source, const siginfo_t *info, void *userdata)
 {
     struct server *server = userdata;
@@ -127,14 +141,8 @@ static int on_server_exit(sd_event_source *source, const siginfo_t *info, void *
     close_server(server);
     (void)slots_reclaim(pool->slots, server->incarnation);
     atomic_store(&pool->slots->windows[server->index].start_usec, 0);
-    if (!expected) {
-        if (info->si_code == CLD_EXITED)
-            log_warning("fork server %u (pid %d) exited with status %d", server->index,
-                        info->si_pid, info->si_status);
-        else
-            log_warning("fork server %u (pid %d) was killed by %s", server->index, info->si_pid,
-                        sigabbrev_np(info->si_status));
-    }
+    if (!expected)
+        log_end(server, info);
     /* A connection may have woken just this one. */
     server_pool_poke(pool);
     if (!pool->dismissed) {

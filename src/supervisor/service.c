@@ -112,11 +112,14 @@ void service_on_started(struct service *service, const struct server_message *me
 {
     if (service->state != SERVICE_REQUESTED || message->number != service->request)
         return;
-    if (message->error == 0) {
+    /* Busy: its slot is taken, by the answer to an earlier request that we thought was lost with
+     * its server, or by a program that is not quite gone. */
+    if (message->error == 0 ||
+        (message->error == EBUSY && slots_used(service->slots, service->unit) > 0)) {
         service->state = SERVICE_RUNNING;
         return;
     }
-    if (message->error != EBUSY) /* busy: the last one is not quite gone */
+    if (message->error != EBUSY)
         log_error("cannot create a process for the program: %s", strerror(message->error));
     suspend(service, RETRY_USEC);
 }

@@ -13,6 +13,17 @@ static void unit_cleanup(struct unit **unit)
     unit_free(*unit);
 }
 
+/* It becomes part of lines that others read: one line, one word. */
+static char *copy_name(const char *name)
+{
+    char *copy = strdup(name);
+
+    for (char *p = copy; p != NULL && *p != '\0'; p++)
+        if ((unsigned char)*p <= ' ' || *p == 127)
+            *p = '_';
+    return copy;
+}
+
 int unit_new(const struct supervisor_unit *config, uint32_t index, struct unit **ret_unit)
 {
     cleanup(unit_cleanup) struct unit *unit = calloc(1, sizeof(*unit));
@@ -20,7 +31,7 @@ int unit_new(const struct supervisor_unit *config, uint32_t index, struct unit *
 
     if (unit == NULL)
         return -ENOMEM;
-    unit->name = strdup(config->name);
+    unit->name = copy_name(config->name);
     unit->index = index;
     unit->accept = config->accept;
     unit->max_connections = config->accept ? config->max_connections : 1;

@@ -17,14 +17,13 @@
 #include "basic/clock.h"
 #include "basic/io.h"
 
-#define BATCH_USEC     (5 * USEC_PER_MSEC)
-#define YOUNG_USEC     (100 * USEC_PER_MSEC)
-#define INTERRUPT_USEC (100 * USEC_PER_MSEC) /* a blocking accept without a connection */
-#define STUCK_USEC     (1 * USEC_PER_SEC)
-#define SWEEP_USEC     (50 * USEC_PER_MSEC) /* between two looks at all children … */
-#define SWEEP_ALWAYS   64                   /* … when more than this many live */
-#define SWEEP_MAX      1000                 /* orphans in one look */
-#define SIGNAL_EVENT   UINT32_MAX           /* epoll data; otherwise a slot */
+#define BATCH_USEC   (5 * USEC_PER_MSEC)
+#define YOUNG_USEC   (100 * USEC_PER_MSEC)
+#define STUCK_USEC   (1 * USEC_PER_SEC)
+#define SWEEP_USEC   (50 * USEC_PER_MSEC) /* between two looks at all children … */
+#define SWEEP_ALWAYS 64                   /* … when more than this many live */
+#define SWEEP_MAX    1000                 /* orphans in one look */
+#define SIGNAL_EVENT UINT32_MAX           /* epoll data; otherwise a slot */
 
 struct young {
     uint32_t slot;
@@ -117,12 +116,11 @@ static void hurry(struct waiting *waiting, struct young *young, uint64_t age)
     const struct spawn_record *record = &waiting->slots->records[young->slot];
     pid_t pid = atomic_load(&record->pid);
 
-    if (atomic_load(&record->step) == SPAWN_ACCEPT) {
-        /* It waits for a connection on a listener that blocks. An interrupted accept(2) has taken
-         * none, so nothing is lost; a kill could lose one. */
-        if (age > INTERRUPT_USEC)
-            (void)kill(pid, SIGURG);
-    } else if (age > STUCK_USEC && half_made(waiting, young->slot)) {
+    /* Waiting for a connection on a listener that blocks? An interrupted accept(2) has taken none,
+     * so this loses nothing; who is still there after a second is stopped or stuck. */
+    if (atomic_load(&record->step) == SPAWN_ACCEPT)
+        (void)kill(pid, SIGURG);
+    if (age > STUCK_USEC && half_made(waiting, young->slot)) {
         (void)kill(pid, SIGKILL);
         if (!young->told)
             waiting->callbacks.on_stuck(waiting->callbacks.userdata, young->slot);

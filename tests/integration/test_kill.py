@@ -6,12 +6,13 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import time
 
 import pytest
 
-from support import (SANITIZED, ask, assert_each_once, connect, finish_load, is_alive,
-                     kill_quietly, load, wait_until)
+from support import (HELPERS, SANITIZED, ask, assert_each_once, connect, finish_load, is_alive,
+                     kill_quietly, load, receive_all, wait_until)
 
 
 @pytest.mark.timeout(300)
@@ -211,3 +212,55 @@ def test_paused_handler(activate, directory, helpers):
             for pid in hark.handlers():
                 kill_quietly(pid, signal.SIGCONT)
         hark.notifications.wait_exits(2)
+
+
+def freeze_next_handler(server: int, calls: int) -> "subprocess.Popen[str]":
+    """A tracer that stops the server's next child for good after so many of its system calls."""
+    tracer = subprocess.Popen([HELPERS / "freeze-handler", str(server), str(calls)],
+                              stdout=subprocess.PIPE, text=True)
+    assert tracer.stdout and tracer.stdout.readline() == "ready\n"
+    return tracer
+
+
+@pytest.mark.parametrize("calls", range(6))
+def test_half_made_handler_is_killed(activate, directory, helpers, calls):
+    """Somebody stops a handler before it is its program, and with it its fork server: after a second
+    it is killed and the step is reported; nobody else had to wait, the server goes on."""
+    path = directory / "s"
+    with activate("-l", path, "-a", "--fork-servers=1", "--max-connections=4",
+                  helpers / "tiny") as hark:
+        server, = hark.servers()
+        with freeze_next_handler(server, calls) as tracer, connect(path) as client:
+            tracer.wait(timeout=20)
+            assert tracer.returncode == 0
+            begin = time.monotonic()
+            answer = receive_all(client)
+            assert time.monotonic() - begin < 15
+            # Before accept(2) the connection was still in the backlog, and the next child has it.
+            assert answer in (b"", b"ok\n")
+            if answer == b"":
+                end, = hark.notifications.wait_exits(1)
+                assert (end.code, end.status) == ("killed", "KILL")
+                assert "in its set-up" in hark.stderr()
+            assert "did not become its program within 1 s" in hark.stderr()
+        assert hark.servers() == [server], "the server itself was spared"
+        assert ask(path) == b"ok\n"
+
+
+def test_frozen_handler_does_not_stop_the_siblings(activate, directory, helpers):
+    """While one server stands still for its frozen child, the other serves everybody."""
+    path = directory / "s"
+    with activate("-l", path, "-a", "--fork-servers=2", helpers / "tiny") as hark:
+        tracers = []
+        server = hark.servers()[0]
+        tracers.append(freeze_next_handler(server, 1))
+        clients = [connect(path) for _ in range(40)]
+        answers = [receive_all(client) for client in clients]
+        assert answers.count(b"ok\n") >= 39
+        for client in clients:
+            client.close()
+        for tracer in tracers:
+            tracer.kill() if tracer.poll() is None else None
+            tracer.wait(timeout=20)
+            tracer.stdout.close()
+        assert ask(path) == b"ok\n"
