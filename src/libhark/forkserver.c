@@ -348,6 +348,8 @@ int hark_forkserver_kill_all(struct hark_forkserver *server, int signal_number)
 
 /* ---- Start --------------------------------------------------------------------------------- */
 
+#define JOINED_THREADS_MS 100
+
 /* Another thread may hold a lock of the allocator, or of anything, that would stay locked in the
  * server for ever. /proc/self/task has two links and one per thread. */
 static bool has_other_threads(void)
@@ -357,7 +359,13 @@ static bool has_other_threads(void)
 #else
     struct stat st;
 
-    return stat("/proc/self/task", &st) == 0 && st.st_nlink > 3;
+    /* A thread that was just joined is still on its way out of the kernel. */
+    for (int tries = 0; tries < JOINED_THREADS_MS; tries++) {
+        if (stat("/proc/self/task", &st) < 0 || st.st_nlink <= 3)
+            return false;
+        (void)poll(NULL, 0, 1);
+    }
+    return true;
 #endif
 }
 

@@ -27,7 +27,8 @@
 
 struct young {
     uint32_t slot;
-    bool told; /* was said to be stuck */
+    bool told;                 /* was said to be stuck */
+    uint64_t interrupted_usec; /* when it got its first SIGURG */
 };
 
 struct waiting {
@@ -111,21 +112,30 @@ static bool half_made(const struct waiting *waiting, uint32_t slot)
            creator_waits(waiting, slot);
 }
 
-static void hurry(struct waiting *waiting, struct young *young, uint64_t age)
+/* Waiting for a connection on a listener that blocks? An interrupted accept(2) has taken none, so
+ * SIGURG loses nothing, where a kill could. Who is still there a second after is stopped or stuck.
+ */
+static bool has_left_accept(struct waiting *waiting, struct young *young, uint64_t now)
 {
     const struct spawn_record *record = &waiting->slots->records[young->slot];
-    pid_t pid = atomic_load(&record->pid);
 
-    /* Waiting for a connection on a listener that blocks? An interrupted accept(2) has taken none,
-     * so this loses nothing; who is still there after a second is stopped or stuck. */
-    if (atomic_load(&record->step) == SPAWN_ACCEPT)
-        (void)kill(pid, SIGURG);
-    if (age > STUCK_USEC && half_made(waiting, young->slot)) {
-        (void)kill(pid, SIGKILL);
-        if (!young->told)
-            waiting->callbacks.on_stuck(waiting->callbacks.userdata, young->slot);
-        young->told = true;
-    }
+    if (atomic_load(&record->step) != SPAWN_ACCEPT)
+        return true;
+    if (young->interrupted_usec == 0)
+        young->interrupted_usec = now;
+    (void)kill(atomic_load(&record->pid), SIGURG);
+    return now - young->interrupted_usec > STUCK_USEC;
+}
+
+static void hurry(struct waiting *waiting, struct young *young, uint64_t now, uint64_t age)
+{
+    if (!has_left_accept(waiting, young, now) || age <= STUCK_USEC ||
+        !half_made(waiting, young->slot))
+        return;
+    (void)kill(atomic_load(&waiting->slots->records[young->slot].pid), SIGKILL);
+    if (!young->told)
+        waiting->callbacks.on_stuck(waiting->callbacks.userdata, young->slot);
+    young->told = true;
 }
 
 /* From now on epoll says when it ends. True when that could be arranged. */
@@ -186,7 +196,7 @@ static void ask_young(struct waiting *waiting)
         if (age > YOUNG_USEC) {
             if (!half_made(waiting, slot) && grow_up(waiting, slot))
                 continue;
-            hurry(waiting, young, age);
+            hurry(waiting, young, now, age);
         }
         waiting->young[kept++] = *young;
     }

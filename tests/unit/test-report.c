@@ -130,7 +130,7 @@ TEST(words_for_an_end)
     ASSERT_STRING(described(CLD_EXITED, 203), "exited with status 203");
     ASSERT_STRING(described(CLD_KILLED, SIGSEGV), "was killed by SEGV");
     ASSERT_STRING(described(CLD_DUMPED, SIGABRT), "was killed by ABRT (core dumped)");
-    ASSERT_STRING(described(CLD_KILLED, 40), "was killed by 40");
+    ASSERT_STRING(described(CLD_KILLED, SIGRTMIN + 6), "was killed by RTMIN+6");
 }
 
 TEST(the_line_for_the_manager)
