@@ -158,7 +158,7 @@ TEST(the_line_for_the_manager)
         "X_HARK_EXIT=echo@17 pid=42 code=exited status=1 runtime=2500us peer=192.0.2.1:4711\n"
         "X_HARK_EXIT=echo@17 pid=42 code=killed status=TERM runtime=2500us peer=[::1]:80\n"
         "X_HARK_EXIT=echo@17 pid=42 code=dumped status=SEGV runtime=2500us peer=-\n"
-        "X_HARK_EXIT=echo@17 pid=42 code=killed status=40 runtime=2500us peer=-\n"
+        "X_HARK_EXIT=echo@17 pid=42 code=killed status=RTMIN+6 runtime=2500us peer=-\n"
         "X_HARK_EXIT=echo@17 pid=42 code=exited status=0 runtime=0us peer=-\n");
     ASSERT_INT(report.done, 6);
     ASSERT_INT(report.failed, 3);
