@@ -270,7 +270,7 @@ static int offer_make(struct server *server, struct offer *ret_offer)
 {
     cleanup_close int far = -1, near = -1;
     struct hark_forkserver *handle;
-    struct client *client;
+    struct client *client = NULL;
     int r = forkserver_connection_pair(&far, &near);
 
     if (r >= 0)

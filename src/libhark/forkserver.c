@@ -220,7 +220,7 @@ static int explain_silence(const struct hark_forkserver *server)
 
 static int receive_reply(int fd, struct forkserver_reply *ret_reply)
 {
-    struct forkserver_reply reply;
+    struct forkserver_reply reply = {0};
     ssize_t n;
 
     do
@@ -281,7 +281,7 @@ static int run_command(const struct hark_forkserver *server, enum forkserver_req
                        int number, int timeout_ms)
 {
     cleanup(exchange_done) struct exchange exchange;
-    struct forkserver_reply reply;
+    struct forkserver_reply reply = {0};
 
     exchange_init(&exchange, server, type);
     exchange.request.number = number;
@@ -292,7 +292,7 @@ static int run_command(const struct hark_forkserver *server, enum forkserver_req
 static int run_child_request(struct exchange *exchange, const struct hark_forkserver *server,
                              struct hark_child *ret_child)
 {
-    struct forkserver_reply reply;
+    struct forkserver_reply reply = {0};
     int r = exchange_run(exchange, server, -1, &reply);
 
     if (r < 0)
@@ -431,7 +431,7 @@ int hark_forkserver_start(struct hark_forkserver **ret_server)
 {
     cleanup_close int near = -1, far = -1;
     uint8_t cookie[FORKSERVER_COOKIE_SIZE];
-    struct forkserver_reply reply;
+    struct forkserver_reply reply = {0};
     struct hark_forkserver *handle;
 
     if (!ret_server)
