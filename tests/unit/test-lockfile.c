@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <limits.h>
+
 #include "directory.h"
 
 #include <signal.h>
@@ -322,7 +324,7 @@ TEST(the_working_directory_may_change)
 TEST(the_holder_is_named)
 {
     struct hark_holder holder = {.pid = 4711};
-    char text[256], *boot;
+    char text[PATH_MAX + 64], *boot;
 
     directory_make();
     ASSERT_ERROR(hark_lockfile_holder(in("x"), &holder), -ESRCH);
