@@ -15,6 +15,7 @@
 #include "basic/cleanup.h"
 #include "basic/clock.h"
 #include "libhark/forkserver-children.h"
+#include "libhark/forkserver-connection.h"
 #include "libhark/pass-fds.h"
 #include "libhark/spawn.h"
 
@@ -56,7 +57,7 @@ struct incoming {
 
 typedef int (*entry_function)(struct hark_forkserver *, int);
 
-/* ---- Clients ------------------------------------------------------------------------------- */
+/* ---- Clients --------------------------------------------------------------------------------- */
 
 /* Does not close fd on failure. */
 static int client_add(struct server *server, int fd, bool is_starter, struct client **ret_client)
@@ -85,7 +86,7 @@ static void client_drop(struct server *server, struct client *client)
     server->n_clients--;
 }
 
-/* ---- Replies ------------------------------------------------------------------------------- */
+/* ---- Replies --------------------------------------------------------------------------------- */
 
 /* What a client passes as a channel may be anything; sending on an AF_UNIX socket never blocks. */
 static bool is_channel(int fd)
@@ -103,7 +104,7 @@ static void reply(int fd, int result, pid_t pid)
     (void)send(fd, &message, sizeof(message), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* ---- Programs ------------------------------------------------------------------------------ */
+/* ---- Programs -------------------------------------------------------------------------------- */
 
 /* The list of descriptors for a plan: copies are what was opened for it and is not the request's.
  */
@@ -241,7 +242,7 @@ static pid_t serve_spawn(struct server *server, struct incoming *incoming)
     return pid;
 }
 
-/* ---- Functions ----------------------------------------------------------------------------- */
+/* ---- Functions ------------------------------------------------------------------------------- */
 
 /* The child of a fork: keep is what the entry point gets, and nothing of the server stays. */
 static _Noreturn void run_entry(int64_t entry, struct hark_forkserver *connection, int *keep,
@@ -280,7 +281,7 @@ static int offer_make(struct server *server, struct offer *ret_offer)
     int fd = take_fd(&far);
     r = client_add(server, near, false, &client);
     if (r < 0) {
-        hark_forkserver_free(handle);
+        forkserver_handle_free(handle);
         return r;
     }
     (void)take_fd(&near);
@@ -312,7 +313,7 @@ static pid_t serve_fork(struct server *server, struct incoming *incoming)
         run_entry(request->entry, offer.handle, keep, n_keep, socket_fd);
     if (pid < 0)
         pid = -errno;
-    hark_forkserver_free(offer.handle);
+    forkserver_handle_free(offer.handle);
     if (pid >= 0) {
         children_add(&server->children, child, pid, incoming->exit ? take_fd(incoming->exit) : -1);
     } else {
@@ -323,7 +324,7 @@ static pid_t serve_fork(struct server *server, struct incoming *incoming)
     return pid;
 }
 
-/* ---- Stopping ------------------------------------------------------------------------------ */
+/* ---- Stopping -------------------------------------------------------------------------------- */
 
 static int begin_stop(struct server *server, struct incoming *incoming)
 {
@@ -355,7 +356,7 @@ static void continue_stop(struct server *server)
     }
 }
 
-/* ---- The loop ------------------------------------------------------------------------------ */
+/* ---- The loop -------------------------------------------------------------------------------- */
 
 /* The request's meaning for each descriptor; their number was checked. */
 static void sort_fds(struct incoming *incoming)
@@ -479,7 +480,7 @@ static void run_loop(struct server *server)
     }
 }
 
-/* ---- The process --------------------------------------------------------------------------- */
+/* ---- The process ----------------------------------------------------------------------------- */
 
 static void reset_dispositions(void)
 {

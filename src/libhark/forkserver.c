@@ -17,15 +17,14 @@
 
 #include "basic/cleanup.h"
 #include "basic/clock.h"
+#include "libhark/forkserver-connection.h"
 #include "libhark/forkserver-process.h"
 #include "libhark/forkserver-protocol.h"
 #include "libhark/hark.h"
 #include "libhark/pass-fds.h"
 
-#define FIRST_FREE_FD 3 /* a connection must never become a standard descriptor */
-#define STOP_GRACE_MS                                                                              \
-    5000 /* what killed children and the server get beyond the caller's timeout                    \
-          */
+/* What killed children and the server get beyond the caller's timeout. */
+#define STOP_GRACE_MS    5000
 #define RELEASE_GRACE_MS 1000 /* what a server gets that has nothing to do but leave */
 
 #if defined(__has_feature)
@@ -36,64 +35,12 @@
 #define WITH_THREAD_SANITIZER 1
 #endif
 
-struct hark_forkserver {
-    int fd;      /* the connection */
-    int pidfd;   /* the starter's, until the server was waited for; else -1 */
-    pid_t pid;   /* the server's */
-    pid_t owner; /* who may do more with it than free it */
-    uint8_t cookie[FORKSERVER_COOKIE_SIZE];
-};
-
-/* ---- Handles ------------------------------------------------------------------------------- */
-
-int forkserver_connection_pair(int *ret_client, int *ret_server)
-{
-    int ends[2], on = 1;
-
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-        return -errno;
-    cleanup_close int client = ends[0], server = ends[1];
-    int r = fd_move_above(&client, FIRST_FREE_FD);
-    if (r >= 0)
-        r = fd_move_above(&server, FIRST_FREE_FD);
-    if (r >= 0)
-        r = fd_set_nonblocking(server, true);
-    if (r < 0)
-        return r;
-    if (setsockopt(server, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
-        return -errno;
-    *ret_client = take_fd(&client);
-    *ret_server = take_fd(&server);
-    return 0;
-}
-
-int forkserver_handle_new(int fd, pid_t server_pid, const uint8_t *cookie,
-                          struct hark_forkserver **ret_handle)
-{
-    struct hark_forkserver *handle = calloc(1, sizeof(*handle));
-
-    if (!handle)
-        return -ENOMEM;
-    handle->fd = fd;
-    handle->pidfd = -1;
-    handle->pid = server_pid;
-    handle->owner = getpid();
-    memcpy(handle->cookie, cookie, FORKSERVER_COOKIE_SIZE);
-    *ret_handle = handle;
-    return 0;
-}
-
-void forkserver_handle_adopt(struct hark_forkserver *handle)
-{
-    handle->owner = getpid();
-}
-
 pid_t hark_forkserver_pid(const struct hark_forkserver *server)
 {
     return server->pid;
 }
 
-/* ---- Requests ------------------------------------------------------------------------------ */
+/* ---- Requests -------------------------------------------------------------------------------- */
 
 /* timeout_ms -1: as long as it takes. -ETIMEDOUT. */
 static int wait_ready(int fd, short events, int timeout_ms)
@@ -346,7 +293,7 @@ int hark_forkserver_kill_all(struct hark_forkserver *server, int signal_number)
     return run_command(server, FORKSERVER_KILL_ALL, signal_number, -1);
 }
 
-/* ---- Start --------------------------------------------------------------------------------- */
+/* ---- Start ----------------------------------------------------------------------------------- */
 
 #define JOINED_THREADS_MS 100
 
@@ -465,7 +412,7 @@ int hark_forkserver_start(struct hark_forkserver **ret_server)
     return 0;
 }
 
-/* ---- Stop ---------------------------------------------------------------------------------- */
+/* ---- Stop ------------------------------------------------------------------------------------ */
 
 int hark_forkserver_stop(struct hark_forkserver *server, int timeout_ms)
 {
@@ -501,8 +448,6 @@ struct hark_forkserver *hark_forkserver_free(struct hark_forkserver *server)
         if (server->pidfd >= 0) /* it could not even be asked */
             await_server(server, 0);
     }
-    fd_close(server->pidfd);
-    fd_close(server->fd);
-    free(server);
+    forkserver_handle_free(server);
     return NULL;
 }

@@ -33,7 +33,7 @@ extern "C" {
 #define HARK_PUBLIC
 #endif
 
-/* ---- Who holds something ------------------------------------------------------------------- */
+/* ---- Who holds something --------------------------------------------------------------------- */
 
 /* For messages. What cannot be found out (other users' processes, no /proc) is left empty. */
 struct hark_holder {
@@ -43,7 +43,7 @@ struct hark_holder {
     char command[32]; /* its name as in /proc/PID/comm, "" when not known */
 };
 
-/* ---- Lock files ---------------------------------------------------------------------------- */
+/* ---- Lock files ------------------------------------------------------------------------------ */
 
 /*
  * A lock on a file: PATH.lock beside it, held by flock(2). The kernel drops the lock when its
@@ -115,7 +115,7 @@ HARK_PUBLIC struct hark_lockfile *hark_lockfile_free(struct hark_lockfile *lock)
  * nobody; -EINVAL, and errors of reaching the directory. */
 HARK_PUBLIC int hark_lockfile_holder(const char *path, struct hark_holder *ret_holder);
 
-/* ---- Listen -------------------------------------------------------------------------------- */
+/* ---- Listen ---------------------------------------------------------------------------------- */
 
 /*
  * A listening socket, passed by systemd or made here, under one of these addresses:
@@ -258,7 +258,7 @@ HARK_PUBLIC struct hark_listener *hark_listener_free(struct hark_listener *liste
  * netlink(7) and of reaching the directory. */
 HARK_PUBLIC int hark_address_holder(const char *address, int type, struct hark_holder *ret_holder);
 
-/* ---- Passed sockets ------------------------------------------------------------------------ */
+/* ---- Passed sockets -------------------------------------------------------------------------- */
 
 struct hark_passed {
     int fd;     /* close-on-exec; the caller owns it */
@@ -278,7 +278,7 @@ HARK_PUBLIC int hark_passed_fds(struct hark_passed **ret_passed, size_t *ret_n);
  */
 HARK_PUBLIC struct hark_passed *hark_passed_free(struct hark_passed *passed, size_t n);
 
-/* ---- Fork server --------------------------------------------------------------------------- */
+/* ---- Fork server ----------------------------------------------------------------------------- */
 
 /*
  * A small process that creates the others. A large or threaded program forks slowly and at a risk;
@@ -417,7 +417,7 @@ HARK_PUBLIC int hark_forkserver_stop_server(struct hark_forkserver *server);
  * there. */
 HARK_PUBLIC struct hark_forkserver *hark_forkserver_free(struct hark_forkserver *server);
 
-/* ---- Passing descriptors ------------------------------------------------------------------- */
+/* ---- Passing descriptors --------------------------------------------------------------------- */
 
 /*
  * Descriptors across an AF_UNIX socket, one message at a time: sendmsg(2) and recvmsg(2) with
