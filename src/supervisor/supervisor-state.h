@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The supervisor's state, and what its parts ask of each other. For files of the supervisor only:
  *
- *   supervisor.c   puts the parts together, and hears what they tell
- *   stopping.c     the ways to end
- *   listening.c    listeners that lose their names while they serve
+ *   supervisor.c         puts the parts together, and hears what they tell
+ *   listening.c          listeners that lose their names while they serve
+ *   stopping.c           the ways to end
+ *   supervisor-state.c   what all of them ask
  */
 #pragma once
 
@@ -53,7 +54,7 @@ struct supervisor {
     struct log_limit troubles;
 };
 
-/* supervisor.c */
+/* supervisor-state.c */
 unsigned supervisor_count_running(const struct supervisor *supervisor);
 void supervisor_report_state(struct supervisor *supervisor);
 

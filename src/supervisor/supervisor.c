@@ -55,30 +55,7 @@ static void raise_open_files(struct supervisor *supervisor)
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* ---- State for the manager
- * ----------------------------------------------------------------------- */
-
-unsigned supervisor_count_running(const struct supervisor *supervisor)
-{
-    unsigned n = 0;
-
-    for (uint32_t i = 0; i < supervisor->n_units; i++)
-        n += slots_used(supervisor->slots, i);
-    return n;
-}
-
-void supervisor_report_state(struct supervisor *supervisor)
-{
-    unsigned n_listeners = 0;
-
-    for (uint32_t i = 0; i < supervisor->n_units; i++)
-        n_listeners += (unsigned)supervisor->units[i]->n_listeners;
-    report_status(&supervisor->report,
-                  supervisor->state == SUPERVISOR_DRAINING   ? "draining: "
-                  : supervisor->state == SUPERVISOR_STOPPING ? "stopping: "
-                                                             : "",
-                  n_listeners, supervisor_count_running(supervisor));
-}
+/* ---- State for the manager ------------------------------------------------------------------- */
 
 static void say_ready(struct supervisor *supervisor)
 {
@@ -90,8 +67,7 @@ static void say_ready(struct supervisor *supervisor)
     supervisor_report_state(supervisor);
 }
 
-/* ---- What the parts tell
- * ----------------------------------------------------------------------------- */
+/* ---- What the parts tell --------------------------------------------------------------------- */
 
 /* With --once: the program's status becomes ours. */
 static void end_with_program(struct supervisor *supervisor, const struct handler_exit *end)
@@ -248,9 +224,7 @@ static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata)
     return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
-/* ---- Life
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 static void supervisor_cleanup(struct supervisor **supervisor)
 {
