@@ -46,8 +46,7 @@ static int out_of_memory(void)
     return EXIT_STATUS_FAILURE;
 }
 
-/* ---- The program
- * ---------------------------------------------------------------------------------- */
+/* ---- The program ----------------------------------------------------------------------------- */
 
 static int find_program(struct activation *activation)
 {
@@ -60,8 +59,7 @@ static int find_program(struct activation *activation)
     return EXIT_STATUS_PROGRAM;
 }
 
-/* ---- Passed sockets
- * ------------------------------------------------------------------------------- */
+/* ---- Passed sockets -------------------------------------------------------------------------- */
 
 static const char *why_not_taken(int error)
 {
@@ -133,8 +131,7 @@ static int take_passed_sockets(struct activation *activation)
     return status;
 }
 
-/* ---- Listening
- * ------------------------------------------------------------------------------------ */
+/* ---- Listening ------------------------------------------------------------------------------- */
 
 /* True when one of the passed sockets is what -l asks for: the same command line then works with
  * and without somebody who passes it. */
@@ -229,8 +226,7 @@ static int make_listeners(struct activation *activation)
     return EXIT_STATUS_OK;
 }
 
-/* ---- Names and environment
- * -------------------------------------------------------------------------- */
+/* ---- Names and environment ------------------------------------------------------------------- */
 
 /* A single --fdname is for all of them, as systemd-socket-activate has it; of several, each is for
  * one. Without, passed ones have the names they came with. */
@@ -291,8 +287,7 @@ static int build_environment(struct activation *activation)
     return EXIT_STATUS_OK;
 }
 
-/* ---- Serving
- * ---------------------------------------------------------------------------------------- */
+/* ---- Serving --------------------------------------------------------------------------------- */
 
 static unsigned plan_flags(const struct activate_options *options)
 {

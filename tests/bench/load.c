@@ -85,7 +85,7 @@ struct load {
     uint64_t window_begin_usec, window_usec, cpu_usec;
 };
 
-/* ---- latencies ---- */
+/* ---- latencies ------------------------------------------------------------------------------- */
 
 static unsigned histogram_bucket(uint64_t usec)
 {
@@ -129,7 +129,7 @@ static uint64_t histogram_percentile(const struct histogram *histogram, unsigned
     return histogram->maximum;
 }
 
-/* ---- one connection ---- */
+/* ---- one connection -------------------------------------------------------------------------- */
 
 static void slot_free(struct load *load, struct slot *slot)
 {
@@ -275,7 +275,7 @@ static void slot_event(struct load *load, struct slot *slot)
         slot_read(load, slot);
 }
 
-/* ---- the loop ---- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 /* Opens what can be opened, gives up what took too long. */
 static void load_tick(struct load *load)
@@ -412,7 +412,7 @@ static void load_print(const struct load *load)
     printf("}\n");
 }
 
-/* ---- start ---- */
+/* ---- start ----------------------------------------------------------------------------------- */
 
 static uint64_t number_option(int option, const char *text, uint64_t maximum)
 {
