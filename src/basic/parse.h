@@ -16,5 +16,13 @@ int parse_mode(const char *text, mode_t *ret_mode);
 #define TIME_INFINITY UINT64_MAX
 
 /* A time span as systemd.time(7) writes it, in microseconds: a number means seconds ("5", "1.5"),
- * units may be joined ("1min 30s", "500ms"); "infinity" is TIME_INFINITY. */
+ * units may be joined ("1min 30s", "500ms"); "infinity" is TIME_INFINITY. For the command line:
+ * strict, as everything here. */
 int parse_time_span(const char *text, uint64_t *ret_usec);
+
+/* The same as systemd reads it from a unit file, exactly: blanks around everything, "5 weeks",
+ * ".5", "+5". A bare number counts in units of bare_usec, not 0. A negative number is -ERANGE. */
+int parse_loose_time_span(const char *text, uint64_t bare_usec, uint64_t *ret_usec);
+
+/* That in nanoseconds, which is also the unit of a bare number; "ns" and "nsec" exist here only. */
+int parse_loose_time_span_nsec(const char *text, uint64_t *ret_nsec);
