@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+#include "unit/name-map.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "basic/cleanup.h"
+#include "unit/chase.h"
+#include "unit/unit-name.h"
+
+#define ALIASES_MAX 8 /* one after the other, as systemd */
+
+struct scan {
+    struct name_map *map;
+    const char *root;
+    const struct string_list *directories;
+    struct problems *problems;
+};
+
+static int add(struct name_map *map, const char *name, const char *target)
+{
+    if ((map->n & (map->n - 1)) == 0) {
+        size_t room = map->n == 0 ? 1 : 2 * map->n;
+        struct name_entry *entries = reallocarray(map->entries, room, sizeof(*entries));
+
+        if (!entries)
+            return -ENOMEM;
+        map->entries = entries;
+    }
+    struct name_entry entry = {.name = strdup(name), .target = strdup(target), .order = map->n};
+    if (!entry.name || !entry.target) {
+        free(entry.name);
+        free(entry.target);
+        return -ENOMEM;
+    }
+    map->entries[map->n++] = entry;
+    return 0;
+}
+
+int name_map_pin(struct name_map *map, const char *name, const char *file)
+{
+    return add(map, name, file);
+}
+
+/* What is wrong with an alias of that name to that one, or NULL. */
+static const char *find_alias_fault(const char *name, const char *target)
+{
+    enum unit_name_kind kind = unit_name_classify(name), target_kind = unit_name_classify(target);
+    static const char *const without_alias[] = {"mount", "automount", "swap", "slice", "scope"};
+
+    for (size_t i = 0; i < sizeof(without_alias) / sizeof(without_alias[0]); i++)
+        if (strcmp(unit_name_type(name), without_alias[i]) == 0)
+            return "units of this type have no aliases";
+    if (target_kind == UNIT_NAME_INVALID)
+        return "that is not the name of a unit";
+    if (strcmp(unit_name_type(name), unit_name_type(target)) != 0)
+        return "that is a unit of another type";
+    if (kind != target_kind && (kind != UNIT_NAME_INSTANCE || target_kind != UNIT_NAME_TEMPLATE))
+        return "one is a template or an instance, the other is not";
+    if (target_kind == UNIT_NAME_INSTANCE) {
+        size_t name_length = (size_t)(strrchr(name, '.') - strchr(name, '@'));
+        size_t target_length = (size_t)(strrchr(target, '.') - strchr(target, '@'));
+
+        if (name_length != target_length ||
+            strncmp(strchr(name, '@'), strchr(target, '@'), name_length) != 0)
+            return "that is another instance";
+    }
+    return NULL;
+}
+
+static bool is_in_directories(const struct scan *scan, const char *path)
+{
+    for (size_t i = 0; i < scan->directories->n; i++) {
+        const char *directory = scan->directories->items[i];
+        size_t length = strlen(directory);
+
+        if (strncmp(path, directory, length) == 0 && path[length] == '/')
+            return true;
+    }
+    return false;
+}
+
+/* Where the link in directory leads, its own end not followed; root in front. */
+static int resolve_link(const struct scan *scan, const char *directory, const char *name,
+                        char **ret_path)
+{
+    cleanup_free char *link = NULL, *path = NULL;
+    char target[PATH_MAX];
+    size_t root_length = strlen(scan->root);
+
+    if (asprintf(&link, "%s/%s", directory, name) < 0) {
+        link = NULL;
+        return -ENOMEM;
+    }
+    ssize_t length = readlink(link, target, sizeof(target) - 1);
+    if (length < 0)
+        return -errno;
+    target[length] = '\0';
+    if (target[0] == '/')
+        return chase(scan->root, target, true, ret_path);
+    /* A directory that was given by itself is not below root. */
+    bool below = strncmp(directory, scan->root, root_length) == 0;
+    if (asprintf(&path, "%s/%s", directory + (below ? root_length : 0), target) < 0) {
+        path = NULL;
+        return -ENOMEM;
+    }
+    return chase(below ? scan->root : "", path, true, ret_path);
+}
+
+static int add_link(const struct scan *scan, const char *directory, const char *name)
+{
+    cleanup_free char *file = NULL, *path = NULL;
+    int r = resolve_link(scan, directory, name, &path);
+
+    if (r == -ENOMEM || asprintf(&file, "%s/%s", directory, name) < 0) {
+        file = NULL;
+        return -ENOMEM;
+    }
+    if (r < 0) {
+        problems_add(scan->problems, PROBLEM_WARNING, file, 0, "cannot follow the link: %s",
+                     strerror(-r));
+        return 0;
+    }
+    if (!is_in_directories(scan, path))
+        return add(scan->map, name, file);
+    const char *target = strrchr(path, '/') + 1;
+    const char *fault = find_alias_fault(name, target);
+    if (fault) {
+        problems_add(scan->problems, PROBLEM_WARNING, file, 0, "not an alias of \"%s\": %s", target,
+                     fault);
+        return 0;
+    }
+    /* To the same name elsewhere: that is found by itself. */
+    return strcmp(name, target) == 0 ? 0 : add(scan->map, name, target);
+}
+
+static int add_entry(const struct scan *scan, const char *directory, int directory_fd,
+                     const char *name)
+{
+    cleanup_free char *file = NULL;
+    struct stat status;
+
+    if (unit_name_classify(name) == UNIT_NAME_INVALID ||
+        fstatat(directory_fd, name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+        return 0;
+    if (S_ISLNK(status.st_mode))
+        return add_link(scan, directory, name);
+    if (!S_ISREG(status.st_mode))
+        return 0;
+    if (asprintf(&file, "%s/%s", directory, name) < 0) {
+        file = NULL;
+        return -ENOMEM;
+    }
+    return add(scan->map, name, file);
+}
+
+static int scan_directory(const struct scan *scan, const char *directory)
+{
+    DIR *stream = opendir(directory);
+    int r = 0;
+
+    if (!stream) {
+        if (errno != ENOENT && errno != ENOTDIR)
+            problems_add(scan->problems, PROBLEM_WARNING, directory, 0,
+                         "cannot search the directory: %s", strerror(errno));
+        return 0;
+    }
+    for (struct dirent *entry; r == 0 && (entry = readdir(stream));)
+        r = add_entry(scan, directory, dirfd(stream), entry->d_name);
+    closedir(stream);
+    return r;
+}
+
+static int compare(const void *a, const void *b)
+{
+    const struct name_entry *one = a, *other = b;
+    int r = strcmp(one->name, other->name);
+
+    return r != 0 ? r : (one->order > other->order) - (one->order < other->order);
+}
+
+static void sort(struct name_map *map)
+{
+    size_t n = 0;
+
+    if (map->n == 0)
+        return;
+    qsort(map->entries, map->n, sizeof(*map->entries), compare);
+    for (size_t i = 1; i < map->n; i++) {
+        if (strcmp(map->entries[i].name, map->entries[n].name) != 0) {
+            map->entries[++n] = map->entries[i];
+        } else {
+            free(map->entries[i].name);
+            free(map->entries[i].target);
+        }
+    }
+    map->n = n + 1;
+}
+
+int name_map_scan(struct name_map *map, const char *root, const struct string_list *directories,
+                  struct problems *problems)
+{
+    struct scan scan = {.map = map, .root = root, .directories = directories, .problems = problems};
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < directories->n; i++)
+        r = scan_directory(&scan, directories->items[i]);
+    sort(map);
+    return r;
+}
+
+static const char *find(const struct name_map *map, const char *name)
+{
+    size_t low = 0, high = map->n;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int r = strcmp(map->entries[middle].name, name);
+
+        if (r == 0)
+            return map->entries[middle].target;
+        if (r < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+int name_map_resolve(const struct name_map *map, const char *name, const char **ret_file)
+{
+    const char *next = name;
+
+    for (int i = 0; i < ALIASES_MAX; i++) {
+        const char *target = find(map, next);
+
+        if (!target) {
+            cleanup_free char *template = NULL;
+
+            if (next == name)
+                return -ENOENT;
+            int r = unit_name_template(next, &template);
+            if (r == -ENOMEM)
+                return r;
+            target = r < 0 ? NULL : find(map, template);
+            if (!target)
+                return -ENXIO;
+        }
+        if (*target == '/') {
+            *ret_file = target;
+            return 0;
+        }
+        next = target;
+    }
+    return -ELOOP;
+}
+
+void name_map_done(struct name_map *map)
+{
+    for (size_t i = 0; i < map->n; i++) {
+        free(map->entries[i].name);
+        free(map->entries[i].target);
+    }
+    free(map->entries);
+    *map = (struct name_map){0};
+}
