@@ -48,17 +48,15 @@ static void print_lines(const char *kind)
     }
 }
 
-static int print_texts(const struct string_list *texts)
+static int print_texts(int r, const struct string_list *texts)
 {
+    if (r < 0) {
+        fprintf(stderr, "%s\n", strerrorname_np(-r));
+        return 1;
+    }
     for (size_t i = 0; i < texts->n; i++)
         fwrite(texts->items[i], 1, strlen(texts->items[i]) + 1, stdout);
     return 0;
-}
-
-static int fail(int r)
-{
-    fprintf(stderr, "%s\n", strerrorname_np(-r));
-    return 1;
 }
 
 static int print_command(const char *line)
@@ -70,19 +68,28 @@ static int print_command(const char *line)
 
     if (r == 0 && commands.n == 1)
         r = command_expand(&commands.items[0], environ, &argv);
-    return r < 0 ? fail(r) : print_texts(&argv);
+    int status = print_texts(r, &argv);
+    string_list_done(&argv);
+    command_list_done(&commands);
+    return status;
+}
+
+static int print_environment(const char *path)
+{
+    struct environment_file file = {0};
+    int r = environment_file_load(path, &file, NULL);
+    int status = print_texts(r, &file.variables);
+
+    environment_file_done(&file);
+    return status;
 }
 
 int main(int argc, char **argv)
 {
-    struct environment_file file;
-
     if (argc == 3 && strcmp(argv[1], "command") == 0)
         return print_command(argv[2]);
-    if (argc == 3 && strcmp(argv[1], "environment") == 0) {
-        int r = environment_file_load(argv[2], &file, NULL);
-        return r < 0 ? fail(r) : print_texts(&file.variables);
-    }
+    if (argc == 3 && strcmp(argv[1], "environment") == 0)
+        return print_environment(argv[2]);
     if (argc != 2)
         return 2;
     print_lines(argv[1]);

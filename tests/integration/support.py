@@ -374,20 +374,24 @@ class Hark:
         clean = not self.killed
         family = [p.pid for p in descendants(self.child.pid)]
         stuck = False
+        autopsy = ""
         if self.child.poll() is None:
-            kill_quietly(self.child.pid, signal.SIGTERM)
+            # In this order: a SIGCONT after the end has begun would cancel the SIGSTOP by which
+            # the leak checker stops the process it looks at.
             kill_quietly(self.child.pid, signal.SIGCONT)
+            kill_quietly(self.child.pid, signal.SIGTERM)
             try:
                 self._wait(DEADLINE)
             except AssertionError:
                 stuck = True
+                autopsy = self.autopsy()
                 self.child.kill()
                 self._wait(DEADLINE)
         self.returncode = self.child.returncode
         self.notifications.read()
         self.notifications.close()
         if fail:
-            assert not stuck, f"SIGTERM did not stop hark\n{self.stderr()}"
+            assert not stuck, f"SIGTERM did not stop hark\n{autopsy}{self.stderr()}"
             if clean:
                 left = [pid for pid in family if is_alive(pid)]
                 assert not left, f"hark left processes: {[process(p) for p in left]}"
@@ -397,6 +401,20 @@ class Hark:
                     assert not os.path.lexists(lock), f"hark left {lock}"
             assert "Sanitizer" not in self.stderr(), self.stderr()
             assert "runtime error" not in self.stderr(), self.stderr()
+
+    def autopsy(self) -> str:
+        """What hark and its processes are at, for a message about one that hangs."""
+        lines = [f"told: {self.notifications.datagrams[-5:]}"]
+        for found in [process(self.pid), *descendants(self.pid)]:
+            if found is None:
+                continue
+            for name in ("wchan", "syscall", "stack"):
+                try:
+                    text = Path(f"/proc/{found.pid}/{name}").read_text().strip()
+                except OSError as error:
+                    text = error.strerror or ""
+                lines.append(f"{found.pid} {found.command} {found.state} {name}: {text}")
+        return "\n".join(lines) + "\n"
 
     def _wait(self, timeout: float) -> int:
         """Waits for the end and keeps reading, so that a slow reader is never the reason."""
