@@ -247,10 +247,13 @@ int supervisor_new(const struct supervisor_options *options, struct supervisor *
     if (r < 0)
         return r;
     r = notify_new(supervisor->event, &supervisor->notify);
-    if (r < 0) {
-        log_error("cannot use NOTIFY_SOCKET \"%s\": %s", getenv("NOTIFY_SOCKET"), strerror(-r));
-        return r;
+    if (r == -EINVAL) { /* a manager of a kind we do not know is no reason not to serve */
+        log_warning("cannot notify \"%s\": not a Unix socket's address", getenv("NOTIFY_SOCKET"));
+        (void)unsetenv("NOTIFY_SOCKET");
+        r = notify_new(supervisor->event, &supervisor->notify);
     }
+    if (r < 0)
+        return r;
     report_init(&supervisor->report, supervisor->notify);
     supervisor->report.to_manager = options->to_manager;
     supervisor->report.to_log = options->to_log;

@@ -61,13 +61,17 @@ static int unit_path(const char *unit, char **ret_text)
 
 static int fragment(const struct specifier_context *context, char letter, char **ret_text)
 {
-    if (!context->fragment)
+    const char *path = context->fragment;
+
+    if (!path)
         return -ENXIO;
-    if (join(context->fragment, "", ret_text) < 0)
+    const char *slash = strrchr(path, '/');
+    size_t length =
+        letter == 'Y' && slash ? (size_t)(slash - path) + (slash == path) : strlen(path);
+    char *text = strndup(path, length);
+    if (!text)
         return -ENOMEM;
-    char *slash = strrchr(*ret_text, '/');
-    if (letter == 'Y' && slash)
-        slash[slash == *ret_text] = '\0';
+    *ret_text = text;
     return 0;
 }
 

@@ -263,3 +263,14 @@ def test_no_notify_socket(activate, directory, helpers):
                 return False
         wait_until(served, what="it serves")
         wait_until(lambda: "exited with status 3" in hark.stderr(), what="the failure on stderr")
+
+
+def test_unknown_kind_of_manager(activate, directory, helpers):
+    """A NOTIFY_SOCKET that is no Unix socket's address: a warning, and service all the same."""
+    path = directory / "s"
+    with activate("-l", path, "-a", helpers / "tiny", notify=False, wait=False,
+                  env={"NOTIFY_SOCKET": "vsock:2:4711"}) as hark:
+        wait_until(path.exists, what="the node")
+        wait_until(lambda: "listening" in hark.stderr(), what="hark listens")
+        assert ask(path) == b"ok\n"
+        assert 'cannot notify "vsock:2:4711"' in hark.stderr()
