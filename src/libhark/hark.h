@@ -243,8 +243,8 @@ HARK_PUBLIC int hark_listener_check(const struct hark_listener *listener);
  * before. The listener has the new socket then; *ret_old_fd gets the old one, whose backlog is
  * still to be served and which the caller closes. If that fails nothing has changed. -EALREADY: it
  * is in place; -EADDRINUSE: somebody else lives there or holds the lock; -EOPNOTSUPP: not a path,
- * or it was passed; -EPERM: also in a forked child; others as hark_listen(). Waits up to
- * lock_timeout_ms. */
+ * or it was passed; -EPERM: also in a forked child; others as hark_listen(). Waits a
+ * tenth of a second at most. */
 HARK_PUBLIC int hark_listener_rebind(struct hark_listener *listener, int *ret_old_fd);
 
 /* Removes the name (only if it still leads to this socket), closes the socket, removes the lock

@@ -12,6 +12,9 @@
 #include "libhark/passed.h"
 #include "libhark/place.h"
 
+/* Whoever serves while it binds anew must not stand still for long. */
+#define REBIND_TIMEOUT_MS 100
+
 #define LISTEN_FLAGS (HARK_LISTEN_NONBLOCK | HARK_LISTEN_MKDIR)
 
 struct hark_listener {
@@ -339,10 +342,10 @@ int hark_listener_rebind(struct hark_listener *listener, int *ret_old_fd)
     r = place_open(listener->place.path.text, options, &place.path);
     if (r < 0)
         return r;
-    backoff_init(&backoff, options->lock_timeout_ms);
+    backoff_init(&backoff, REBIND_TIMEOUT_MS);
     bool locked = lockfile_in_place(listener->place.lock);
     if (!locked) {
-        r = place_lock(&place, options->lock_timeout_ms);
+        r = place_lock(&place, REBIND_TIMEOUT_MS);
         if (r < 0)
             return r;
     }
