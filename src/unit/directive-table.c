@@ -10,32 +10,32 @@
 
 #define HONOURED(name_, sections_, group_, since_)                                                 \
     {                                                                                              \
-        .name = name_, .sections = sections_, .group = group_, .since = since_,                    \
+        .name = (name_), .sections = (sections_), .group = (group_), .since = (since_),            \
         .class = CLASS_HONOURED                                                                    \
     }
 #define HARMLESS(name_, sections_, group_, since_)                                                 \
     {                                                                                              \
-        .name = name_, .sections = sections_, .group = group_, .since = since_,                    \
+        .name = (name_), .sections = (sections_), .group = (group_), .since = (since_),            \
         .class = CLASS_HARMLESS                                                                    \
     }
 #define REFUSED(name_, sections_, group_, since_, instead_)                                        \
     {                                                                                              \
-        .name = name_, .sections = sections_, .group = group_, .since = since_,                    \
-        .class = CLASS_REFUSED, .instead = instead_                                                \
+        .name = (name_), .sections = (sections_), .group = (group_), .since = (since_),            \
+        .class = CLASS_REFUSED, .instead = (instead_)                                              \
     }
 /* Refused unless the value is one of the neutral ones. */
 #define UNLESS(name_, sections_, group_, since_, kind_, neutral_, instead_)                        \
     {                                                                                              \
-        .name = name_, .sections = sections_, .group = group_, .since = since_,                    \
-        .class = CLASS_REFUSED_UNLESS_NEUTRAL, .neutral_kind = kind_, .neutral = neutral_,         \
-        .instead = instead_                                                                        \
+        .name = (name_), .sections = (sections_), .group = (group_), .since = (since_),            \
+        .class = CLASS_REFUSED_UNLESS_NEUTRAL, .neutral_kind = (kind_), .neutral = (neutral_),     \
+        .instead = (instead_)                                                                      \
     }
 /* The same, of what confines a service. */
 #define SANDBOX(name_, sections_, group_, since_, kind_, neutral_, instead_)                       \
     {                                                                                              \
-        .name = name_, .sections = sections_, .group = group_, .since = since_,                    \
-        .class = CLASS_REFUSED_UNLESS_NEUTRAL, .is_sandbox = true, .neutral_kind = kind_,          \
-        .neutral = neutral_, .instead = instead_                                                   \
+        .name = (name_), .sections = (sections_), .group = (group_), .since = (since_),            \
+        .class = CLASS_REFUSED_UNLESS_NEUTRAL, .is_sandbox = true, .neutral_kind = (kind_),        \
+        .neutral = (neutral_), .instead = (instead_)                                               \
     }
 
 #define INSTEAD_LATER "not in this version of hark: remove it, or keep this unit with systemd"
