@@ -15,11 +15,13 @@ say() {
     printf '\n== %s\n' "$*"
 }
 
-say "hark activate -l $socket -a --inetd sh -c 'read name; echo \"hello \$name\"; exit 3'"
+# The handler: greets whoever gives a name, and fails on those who do not.
 # shellcheck disable=SC2016 # the handler's own variables
+handler='read name && echo "hello $name, from pid $$"'
+say "hark activate -l $socket -a --inetd sh -c '$handler'"
 NOTIFY_SOCKET=$directory/notify python3 "$(dirname "$0")/helpers/show-notify.py" \
     "$directory/notify" "$directory/reports" "$hark" activate -l "$socket" -a --inetd \
-    sh -c 'read name; echo "hello $name, from pid $$"; exit 3' &
+    sh -c "$handler" &
 pid=$!
 
 tries=0
@@ -29,12 +31,13 @@ until grep -qs '^READY=1' "$directory/reports"; do
     sleep 0.05
 done
 
-say "three clients"
-for name in Ada Grace Edsger; do
+say "three clients, the last one says nothing"
+for name in Ada Grace ""; do
     python3 -c 'import socket, sys
 client = socket.socket(socket.AF_UNIX)
 client.connect(sys.argv[1])
-client.sendall(sys.argv[2].encode() + b"\n")
+client.sendall(sys.argv[2].encode() + b"\n" if sys.argv[2] else b"")
+client.shutdown(socket.SHUT_WR)
 print("client:", client.makefile().read(), end="")' "$socket" "$name"
 done
 
@@ -50,5 +53,5 @@ pid=
 
 say "what hark reported to its service manager"
 cat "$directory/reports"
-say "what is left of the socket"
+say "what is left: no socket, no lock file"
 ls "$directory"
