@@ -14,6 +14,7 @@
 
 #include "basic/cleanup.h"
 #include "basic/clock.h"
+#include "basic/signals.h"
 #include "libhark/forkserver-children.h"
 #include "libhark/forkserver-connection.h"
 #include "libhark/pass-fds.h"
@@ -484,10 +485,10 @@ static void run_loop(struct server *server)
 
 static void reset_dispositions(void)
 {
-    const struct sigaction normal = {.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP};
+    const struct sigaction child = {.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP};
 
-    for (int i = 1; i < NSIG; i++)
-        (void)sigaction(i, &normal, NULL); /* refused for SIGKILL, SIGSTOP and libc's own */
+    signals_set_default();
+    (void)sigaction(SIGCHLD, &child, NULL); /* a stopped child is no news */
 }
 
 /* Standard descriptors that are missing would be filled by the server's own, and handed to

@@ -11,6 +11,7 @@
 
 #include "basic/cleanup.h"
 #include "basic/clock.h"
+#include "basic/signals.h"
 #include "supervisor/server-message.h"
 
 /* How long to stop accepting when descriptors, memory or processes ran out; a poke ends it early.
@@ -62,14 +63,12 @@ static void poke_siblings(const struct fork_server *server)
  * TERM, INT, HUP and QUIT to everyone; when this process ends is the supervisor's decision. */
 static int reset_signals(void)
 {
-    const struct sigaction action = {.sa_handler = SIG_DFL};
     sigset_t all;
 
     sigfillset(&all);
     if (sigprocmask(SIG_SETMASK, &all, NULL) < 0)
         return -errno;
-    for (int i = 1; i < NSIG; i++)
-        (void)sigaction(i, &action, NULL); /* KILL, STOP and libc's own cannot be set */
+    signals_set_default();
     return spawn_install_interrupt();
 }
 

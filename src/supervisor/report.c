@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 
 #include "basic/clock.h"
-#include "basic/signal-name.h"
+#include "basic/signals.h"
 
 void report_init(struct report *report, struct notify *notify)
 {

@@ -11,7 +11,7 @@
 
 #include "basic/cleanup.h"
 #include "basic/clock.h"
-#include "basic/signal-name.h"
+#include "basic/signals.h"
 #include "supervisor/log.h"
 
 /* A server that could not even set itself up is tried again later, ever later. */

@@ -12,6 +12,7 @@
 
 #include "basic/cleanup.h"
 #include "basic/clock.h"
+#include "basic/signals.h"
 #include "supervisor/supervisor-state.h"
 
 #define WATCHDOG_PER_PERIOD 3
@@ -23,7 +24,6 @@ static const int handled_signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1,
 
 int supervisor_block_signals(bool *ret_ignore_hangup)
 {
-    const struct sigaction action = {.sa_handler = SIG_DFL};
     struct sigaction hangup;
     sigset_t set;
 
@@ -37,8 +37,7 @@ int supervisor_block_signals(bool *ret_ignore_hangup)
     if (sigaction(SIGHUP, NULL, &hangup) < 0)
         return -errno;
     /* An ignored SIGCHLD would have the kernel throw every exit status away. */
-    for (int i = 1; i < NSIG; i++)
-        (void)sigaction(i, &action, NULL);
+    signals_set_default();
     *ret_ignore_hangup = hangup.sa_handler == SIG_IGN;
     return 0;
 }
