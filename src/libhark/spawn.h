@@ -6,9 +6,8 @@
  *
  * The child shares the creator's memory until it execs, and the creating thread stands still
  * meanwhile (CLONE_VM | CLONE_VFORK), so the child may use what was prepared, and may tell the
- * creator what happened by writing to memory. Its code is safe because it runs on a stack of its
- * own, with all signals blocked, allocates nothing, takes no lock, uses only system calls, and
- * leaves by _exit(2).
+ * creator what happened by writing to memory. Why its code is safe, and why its steps have the
+ * order they have, is in spawn-child.c.
  *
  * Order: spawner_new() once per process, spawn_plan_prepare() once per plan, spawn_run() per child.
  */
@@ -19,21 +18,33 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
 #include "libhark/peer.h"
 
-/* What a child does between its first instruction and its program's, in this order. */
+/* What a child does between its first instruction and its program's, in this order; what the plan
+ * does not ask for is left out. */
 enum spawn_step {
     SPAWN_CREATED = 0,
     SPAWN_ACCEPT,
     SPAWN_SESSION,
-    SPAWN_DEATH_SIGNAL,
-    SPAWN_DESCRIPTORS,
-    SPAWN_DIRECTORY,
+    SPAWN_UMASK,
+    SPAWN_STDIN,
+    SPAWN_STDOUT,
+    SPAWN_STDERR,
+    SPAWN_OOM_SCORE,
+    SPAWN_NICE,
     SPAWN_AFFINITY,
     SPAWN_ENVIRONMENT,
+    SPAWN_LIMITS,
+    SPAWN_GROUP,
+    SPAWN_DESCRIPTORS,
+    SPAWN_USER,
+    SPAWN_DEATH_SIGNAL,
+    SPAWN_DIRECTORY,
+    SPAWN_NO_NEW_PRIVILEGES,
     SPAWN_SIGNALS,
     SPAWN_EXEC,
 };
@@ -46,12 +57,49 @@ int spawn_step_exit_status(enum spawn_step step);
 enum spawn_flags {
     SPAWN_WITH_ACCEPT = 1 << 0, /* the child accepts a connection from plan->listener */
     SPAWN_MAY_BLOCK = 1 << 1,   /* … which is not ours to make non-blocking: see spawn_run() */
-    SPAWN_CONNECTION_STDIO = 1 << 2, /* the connection (else fds[0]) is standard input and output */
-    SPAWN_LISTEN_VARIABLES = 1 << 3, /* set LISTEN_PID; LISTEN_FDS and _FDNAMES are the plan's */
-    SPAWN_REMOTE_VARIABLES = 1 << 4, /* set REMOTE_ADDR and REMOTE_PORT as systemd does */
-    SPAWN_NEW_SESSION = 1 << 5,      /* setsid(2) */
-    SPAWN_SIBLING = 1 << 6,          /* a child of the creator's parent (CLONE_PARENT) */
+    SPAWN_CONNECTION_STDIO = 1 << 2,  /* short for SPAWN_STDIO_CONNECTION as input and output */
+    SPAWN_LISTEN_VARIABLES = 1 << 3,  /* set LISTEN_PID; LISTEN_FDS and _FDNAMES are the plan's */
+    SPAWN_REMOTE_VARIABLES = 1 << 4,  /* set REMOTE_ADDR and REMOTE_PORT as systemd does */
+    SPAWN_NEW_SESSION = 1 << 5,       /* setsid(2) */
+    SPAWN_SIBLING = 1 << 6,           /* a child of the creator's parent (CLONE_PARENT) */
     SPAWN_DEATH_SIGNAL_TERM = 1 << 7, /* SIGTERM when the parent dies */
+    SPAWN_INVOCATION_ID = 1 << 8,     /* set INVOCATION_ID, random for each child */
+    SPAWN_EXEC_PID = 1 << 9,          /* set SYSTEMD_EXEC_PID, the child's pid */
+    SPAWN_SET_UMASK = 1 << 10,        /* the fields of these names count */
+    SPAWN_SET_NICE = 1 << 11,
+    SPAWN_SET_OOM_SCORE = 1 << 12,
+    SPAWN_SET_GROUPS = 1 << 13, /* an empty list too */
+    SPAWN_SET_GID = 1 << 14,
+    SPAWN_SET_UID = 1 << 15, /* only with groups and gid: the creator's would be the user's else */
+    SPAWN_NO_PRIVILEGE_GAIN = 1 << 16,  /* PR_SET_NO_NEW_PRIVS */
+    SPAWN_IGNORE_SIGPIPE = 1 << 17,     /* the program starts with SIGPIPE ignored */
+    SPAWN_DIRECTORY_OPTIONAL = 1 << 18, /* stay where it is when chdir(2) fails, as systemd does */
+    SPAWN_DESCRIPTORS_NONBLOCK = 1 << 19, /* O_NONBLOCK on what is handed over as 3 and above */
+    SPAWN_DESCRIPTORS_BLOCK = 1 << 20, /* no O_NONBLOCK there, nor on a socket that is standard */
+};
+
+/* A standard descriptor of the program. */
+enum spawn_stdio_kind {
+    SPAWN_STDIO_INHERIT = 0, /* the creator's */
+    SPAWN_STDIO_DESCRIPTOR,  /* fd: /dev/null, a journal stream, a memfd, …; 3 or above */
+    SPAWN_STDIO_CONNECTION,  /* the accepted one, else fds[0] */
+    SPAWN_STDIO_INPUT,       /* for output and error: what the input became */
+    SPAWN_STDIO_OUTPUT,      /* for error: what the output became */
+    SPAWN_STDIO_FILE,        /* opened by the child, with the creator's rights */
+};
+
+struct spawn_stdio {
+    enum spawn_stdio_kind kind;
+    int fd;
+    const char *path; /* of a regular file: on anything else open(2) may block the creator too */
+    int flags;        /* for open(2), which gets O_CLOEXEC and O_NOCTTY besides */
+    mode_t mode;      /* with O_CREAT, less the umask */
+};
+
+/* Raised as far as permitted, and no further than the hard limit without a word, as systemd. */
+struct spawn_limit {
+    int resource;
+    struct rlimit value;
 };
 
 /* What is known of one child. May lie in shared memory: every process that maps it can read how
@@ -78,6 +126,18 @@ struct spawn_plan {
     const char *directory;     /* NULL: unchanged */
     const cpu_set_t *affinity; /* NULL: unchanged */
     _Atomic uint64_t *counter; /* numbers the children; may be shared between processes; or NULL */
+
+    /* What units ask for. Zero is "as the creator", and costs nothing. */
+    struct spawn_stdio stdio[3]; /* input, output, error; first_fd is 3 or more then */
+    const struct spawn_limit *limits;
+    size_t n_limits;
+    mode_t umask;
+    int nice;      /* -20 to 19; when it is not permitted, as close as is (RLIMIT_NICE) */
+    int oom_score; /* -1000 to 1000; the creator's stays when it is not permitted */
+    uid_t uid;
+    gid_t gid;
+    const gid_t *groups;
+    size_t n_groups;
 };
 
 struct spawner;
@@ -89,8 +149,12 @@ struct spawner *spawner_free(struct spawner *spawner);
 
 /* Builds the argv and environment that spawn_run() needs no further work on, and takes a copy of
  * every string and list in the plan, but not of descriptors. All descriptors of the plan must be at
- * or above first_fd + n_fds (fd_move_above()), so that no hand-over overwrites another.
- * -ENOMEM; -EINVAL for descriptors below that. */
+ * or above first_fd + n_fds (fd_move_above()), so that no hand-over overwrites another; those of
+ * stdio at or above 3. A connection that is a standard descriptor is not handed over as first_fd,
+ * and nothing else is then (systemd.exec(5), StandardInput=socket).
+ * -ENOMEM; -EINVAL for descriptors below that, and for fields that contradict each other;
+ * -EBADF when the plan has descriptors or files for stdio and a standard descriptor of the caller
+ * is closed: what the child accepts or opens could land there, and be overwritten. */
 int spawn_plan_prepare(const struct spawn_plan *plan, struct prepared_plan **ret_prepared);
 struct prepared_plan *spawn_plan_free(struct prepared_plan *prepared);
 

@@ -50,7 +50,7 @@ static int make_listener(int family, const char *host, uint32_t scope, int flags
 
 static int connect_to(int listener, union address *ret_own)
 {
-    union address address;
+    union address address = {.generic.sa_family = AF_UNSPEC};
     socklen_t size = sizeof(address);
 
     ASSERT_CALL(getsockname(listener, &address.generic, &size));
@@ -198,7 +198,7 @@ TEST(what_is_no_listener_is_an_error)
 static void check_remote(int listener, const char *address)
 {
     struct spawn_plan plan = accept_plan(listener);
-    union address own;
+    union address own = {.generic.sa_family = AF_UNSPEC};
     char line[128];
 
     plan.flags |= SPAWN_REMOTE_VARIABLES | SPAWN_LISTEN_VARIABLES;

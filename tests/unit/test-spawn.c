@@ -338,9 +338,10 @@ static pid_t create_by_another(const struct spawn_plan *plan, struct spawn_recor
     ASSERT_OK(spawn_run(spawner, prepared, shared));
     if (plan->flags & SPAWN_SIBLING)
         ASSERT(waitpid(-1, NULL, __WALL) < 0 && errno == ECHILD);
-    while (then_wait)
+    if (!then_wait)
+        _exit(0);
+    while (true)
         (void)pause();
-    _exit(0);
 }
 
 TEST(a_sibling_is_a_child_of_the_creator_s_parent)

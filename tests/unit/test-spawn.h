@@ -3,12 +3,22 @@
  * surroundings that spawn_run() wants. */
 #pragma once
 
+#include <grp.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
 
 #include "basic/fd.h"
+#include "basic/signals.h"
 #include "directory.h"
 #include "libhark/spawn.h"
 #include "test.h"
@@ -42,13 +52,69 @@ static inline void print_descriptors(FILE *out)
     fprintf(out, "\n");
 }
 
+static inline void print_standard(FILE *out)
+{
+    char path[64], target[256];
+
+    for (int fd = 0; fd < 3; fd++) {
+        (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        ssize_t length = readlink(path, target, sizeof(target));
+        fprintf(out, "standard %d %.*s\n", fd, length > 0 ? (int)length : 0, target);
+    }
+    fprintf(out, "nonblocking");
+    for (int fd = 0; fd < 10; fd++) {
+        int flags = fcntl(fd, F_GETFL);
+        if (flags >= 0 && flags & O_NONBLOCK)
+            fprintf(out, " %d", fd);
+    }
+    fprintf(out, "\n");
+}
+
+static inline int own_oom_score(void)
+{
+    int score = 9999;
+    FILE *file = fopen("/proc/self/oom_score_adj", "re");
+
+    if (!file || fscanf(file, "%d", &score) != 1)
+        score = 9999;
+    if (file)
+        (void)fclose(file);
+    return score;
+}
+
+static inline void print_limit(FILE *out, const char *name, int resource)
+{
+    struct rlimit limit = {0};
+
+    (void)getrlimit((unsigned)resource, &limit);
+    fprintf(out, "limit %s %lld %lld\n", name, (long long)limit.rlim_cur,
+            (long long)limit.rlim_max);
+}
+
+static inline void print_attributes(FILE *out)
+{
+    int death_signal = 0;
+
+    (void)prctl(PR_GET_PDEATHSIG, &death_signal);
+    fprintf(out, "uid %s\n", status_line("Uid"));
+    fprintf(out, "gid %s\n", status_line("Gid"));
+    fprintf(out, "groups %s\n", status_line("Groups"));
+    fprintf(out, "umask %s\n", status_line("Umask"));
+    fprintf(out, "nice %d\n", getpriority(PRIO_PROCESS, 0));
+    fprintf(out, "oom score %d\n", own_oom_score());
+    fprintf(out, "no new privileges %d\n", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
+    fprintf(out, "death signal %d\n", death_signal);
+    print_limit(out, "rss", RLIMIT_RSS);
+    print_limit(out, "nofile", RLIMIT_NOFILE);
+}
+
 /* Writes what it sees to the file, one line each, then "done". */
 static inline void observe(const char *path, char **arguments, char **environment)
 {
     char text[4096];
     cpu_set_t cpus;
     FILE *out;
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 
     fd = fcntl(fd, F_DUPFD_CLOEXEC, 300); /* out of the way of what is observed */
     out = fdopen(fd, "w");
@@ -68,6 +134,8 @@ static inline void observe(const char *path, char **arguments, char **environmen
         if (CPU_ISSET(cpu, &cpus))
             fprintf(out, " %zu", cpu);
     fprintf(out, "\n");
+    print_standard(out);
+    print_attributes(out);
     for (; *arguments; arguments++)
         fprintf(out, "argument %s\n", *arguments);
     for (; *environment; environment++)
@@ -126,8 +194,7 @@ static inline void begin(void)
     ASSERT_CALL(close_range(3, ~0U, CLOSE_RANGE_CLOEXEC));
     sigfillset(&all);
     ASSERT_CALL(sigprocmask(SIG_SETMASK, &all, &mask_before));
-    for (int i = 1; i < 32; i++)
-        (void)signal(i, SIG_DFL);
+    signals_set_default(); /* make(1) starts us with some ignored */
     ASSERT_OK(spawner_new(&spawner));
     (void)alarm(0);
 }
@@ -187,7 +254,7 @@ static inline const char *observed(const struct spawn_plan *plan)
 
 static inline void assert_line(const char *text, const char *line)
 {
-    char wanted[4400];
+    char wanted[4800];
 
     (void)snprintf(wanted, sizeof(wanted), "\n%s\n", line);
     if (!strstr(text, wanted))
@@ -220,4 +287,72 @@ static inline void assert_echo(int client, uint64_t number)
 
     ASSERT_INT(read(client, &answer, sizeof(answer)), sizeof(answer));
     ASSERT_INT(answer, number + 1);
+}
+
+/* ---- Connections ----------------------------------------------------------------------------- */
+
+/* With an abstract name of the kernel's choice; out of the way of the numbers handed over. */
+static inline int listen_unix(void)
+{
+    const struct sockaddr_un unnamed = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    ASSERT_CALL(fd);
+    ASSERT_CALL(bind(fd, (const struct sockaddr *)&unnamed, sizeof(sa_family_t)));
+    ASSERT_CALL(listen(fd, 4));
+    ASSERT_OK(fd_move_above(&fd, 30));
+    return fd;
+}
+
+static inline int connect_unix(int listener)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    socklen_t size = sizeof(address);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    ASSERT_CALL(fd);
+    ASSERT_CALL(getsockname(listener, (struct sockaddr *)&address, &size));
+    ASSERT_CALL(connect(fd, (struct sockaddr *)&address, size));
+    ASSERT_OK(fd_move_above(&fd, 40));
+    return fd;
+}
+
+/* ---- Obstacles, for use IN_CHILD() ----------------------------------------------------------- */
+
+#define NOBODY  65534
+#define NOGROUP 65533
+
+/* From now on the call fails with error, in this process and its children. */
+static inline void deny(long call, int error)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)call, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = 4, .filter = code};
+
+    ASSERT_CALL(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    ASSERT_CALL(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program));
+}
+
+/* Whoever the program runs as can write what it observes, and run the test again. */
+static inline void open_to_everyone(struct spawn_plan *plan)
+{
+    plan->program = SELF;
+    ASSERT_CALL(chmod(directory_path, 0777));
+    (void)unlink(in("output"));
+}
+
+/* Root is not stopped by limits and permissions. */
+static inline void give_up_root(struct spawn_plan *plan)
+{
+    if (getuid() != 0)
+        return;
+    open_to_everyone(plan);
+    ASSERT_CALL(setgroups(0, NULL));
+    ASSERT_CALL(setresgid(NOGROUP, NOGROUP, NOGROUP));
+    ASSERT_CALL(setresuid(NOBODY, NOBODY, NOBODY));
+    ASSERT_CALL(prctl(PR_SET_DUMPABLE, 1)); /* or its files in /proc are still root's */
 }
