@@ -91,13 +91,20 @@ static void send_record(struct report *report, const char *unit, const struct sp
     notify_exit(report->notify, line);
 }
 
+bool report_was_handler(const struct spawn_record *record, const struct handler_exit *end)
+{
+    if (record->step == SPAWN_ACCEPT)
+        return end->code != CLD_EXITED;
+    return record->step > SPAWN_ACCEPT;
+}
+
 bool report_exit(struct report *report, const char *unit, const struct spawn_record *record,
                  const struct handler_exit *end)
 {
     bool failure = report_is_failure(end);
     char description[64], step[128];
 
-    if (record->step <= SPAWN_ACCEPT && end->code == CLD_EXITED)
+    if (!report_was_handler(record, end))
         return false;
     report->done++;
     report->failed += failure;

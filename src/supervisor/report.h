@@ -27,8 +27,11 @@ struct report {
 
 void report_init(struct report *report, struct notify *notify);
 
-/* A handler ended. Children that found no connection left to accept are nothing to report. True
- * when it was a handler. */
+/* Children that found no connection to accept, or did not come that far, are nothing to report; one
+ * that was killed while it accepted may have had one. */
+bool report_was_handler(const struct spawn_record *record, const struct handler_exit *end);
+
+/* A handler ended. True when it was one. */
 bool report_exit(struct report *report, const char *unit, const struct spawn_record *record,
                  const struct handler_exit *end);
 

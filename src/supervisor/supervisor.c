@@ -80,7 +80,12 @@ static void on_exit_of_handler(void *userdata, uint32_t slot, const struct handl
     struct supervisor *supervisor = userdata;
     struct unit *unit = supervisor->units[slots_unit_of(supervisor->slots, slot)];
 
-    report_exit(&supervisor->report, unit->name, &supervisor->slots->records[slot], end);
+    struct spawn_record *record = &supervisor->slots->records[slot];
+
+    /* Not numbered yet, and numbers are unique. */
+    if (atomic_load(&record->step) == SPAWN_ACCEPT && report_was_handler(record, end))
+        record->number = atomic_fetch_add(&supervisor->slots->units[unit->index].instance, 1);
+    report_exit(&supervisor->report, unit->name, record, end);
     if (unit->service == NULL)
         return;
     service_on_exit(unit->service);
