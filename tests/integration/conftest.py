@@ -16,8 +16,10 @@ import support
 
 @pytest.fixture(scope="session", autouse=True)
 def subreaper() -> None:
-    """What a test's processes leave behind becomes a child of the test process."""
+    """What a test's processes leave behind becomes a child of the test process, which starts
+    them with nothing ignored that a shell would not ignore."""
     support.become_subreaper()
+    support.reset_internal_signals()
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ DEADLINE = 20.0
 PR_SET_CHILD_SUBREAPER = 36
 SYS_KCMP = {"x86_64": 312, "aarch64": 272}.get(os.uname().machine, -1)
 KCMP_VM = 1
+SYS_RT_SIGACTION = {"x86_64": 13, "aarch64": 134}.get(os.uname().machine, -1)
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -122,6 +123,13 @@ def kill_quietly(pid: int, signal_number: int = signal.SIGKILL) -> None:
         os.kill(pid, signal_number)
     except ProcessLookupError:
         pass
+
+
+def reset_internal_signals() -> None:
+    """posix_spawn(3) leaves the two signals that libc keeps to itself ignored in what it starts,
+    make(1)'s commands among them. What the tests start shall begin as from a shell."""
+    for number in (32, 33):
+        libc.syscall(SYS_RT_SIGACTION, number, bytes(64), None, 8)
 
 
 def become_subreaper() -> None:

@@ -17,10 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from support import (ask, ask_probe, connect, environment_of, free_port, libc, lines_of,
-                     receive_all, run_hark, wait_until)
+from support import (SYS_RT_SIGACTION, ask, ask_probe, connect, environment_of, free_port, libc,
+                     lines_of, receive_all, run_hark, wait_until)
 
-SYS_RT_SIGACTION = {"x86_64": 13, "aarch64": 134}[os.uname().machine]
 IGNORE = (1).to_bytes(8, sys.byteorder) + bytes(56)  # the kernel's structure with SIG_IGN
 
 LISTEN_VARIABLES = {"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"}

@@ -54,7 +54,7 @@ def test_servers_come_back(activate, directory, helpers):
     with activate("-l", path, "-a", helpers / "tiny") as hark:
         expected = len(hark.servers())
         for _ in range(20):
-            for pid in hark.servers():
+            for pid in hark.killable_servers():
                 kill_quietly(pid)
             assert ask(path) == b"ok\n"
         wait_until(lambda: len(hark.servers()) == expected, what="as many as before")
@@ -88,7 +88,7 @@ def test_kill_between_wakeup_and_accept(activate, directory, helpers):
     with activate("-l", path, "-a", "--fork-servers=2", helpers / "tiny") as hark:
         chance = random.Random(directory.name)
         for n in range(rounds):
-            servers = wait_until(hark.servers, what="a server")
+            servers = wait_until(hark.killable_servers, what="a server")
             victim = chance.choice(servers)
             pause = chance.random() * 0.0003
             with connect(path) as client:
@@ -111,7 +111,7 @@ def test_paused_server(activate, directory, helpers):
     with activate("-l", path, "-a", "--fork-servers=2", helpers / "tiny") as hark:
         chance = random.Random(directory.name)
         for n in range(rounds):
-            servers = wait_until(hark.servers, what="a server")
+            servers = wait_until(hark.killable_servers, what="a server")
             victim = chance.choice(servers)
             if n % 2:
                 kill_quietly(victim, signal.SIGSTOP)
@@ -131,7 +131,7 @@ def test_kill_while_at_the_limit(activate, directory, helpers):
         for _ in range(20):
             clients = [connect(path) for _ in range(4)]
             wait_until(lambda: len(hark.handlers()) == 2, what="two handlers")
-            for pid in hark.servers():
+            for pid in hark.killable_servers():
                 kill_quietly(pid)
             pending = list(clients)
 
