@@ -91,17 +91,16 @@ static int close_inherited(const struct fork_server_setup *setup)
     return fd_close_all_from(STDERR_FILENO + 1, keep, n);
 }
 
-static int pin(int cpu)
+static void pin(int cpu)
 {
     cpu_set_t set;
 
     if (cpu < 0)
-        return 0;
+        return;
     CPU_ZERO(&set);
     CPU_SET((size_t)cpu, &set);
     /* The CPU may have been taken from us (cpuset, hotplug): run anywhere then. */
     (void)sched_setaffinity(0, sizeof(set), &set);
-    return 0;
 }
 
 static int prepare_accepting(struct fork_server *server, uint32_t number)
@@ -367,9 +366,7 @@ static int set_up(struct fork_server *server)
         return -ESRCH;
     (void)prctl(PR_SET_NAME, "hark-server");
     (void)setrlimit(RLIMIT_NOFILE, setup->open_files);
-    r = pin(setup->cpu);
-    if (r < 0)
-        return r;
+    pin(setup->cpu);
     r = spawner_new(&server->spawner);
     if (r < 0)
         return r;

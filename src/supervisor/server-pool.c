@@ -34,7 +34,7 @@ struct server {
 struct server_pool {
     sd_event *event;
     struct slots *slots;
-    struct server_pool_options options;
+    int wake_fd;
     struct server_pool_callbacks callbacks;
     cpu_set_t affinity;
     struct rlimit open_files;
@@ -211,7 +211,7 @@ static _Noreturn void become_server(struct server *server, int control_fd, pid_t
         .incarnation = server->incarnation,
         .n_servers = pool->n_servers,
         .control_fd = control_fd,
-        .wake_fd = pool->options.wake_fd,
+        .wake_fd = pool->wake_fd,
         .poke_fds = pool->poke_fds,
         .cpu = choose_cpu(&pool->affinity, server->index),
         .open_files = &pool->open_files,
@@ -397,7 +397,7 @@ int server_pool_new(sd_event *event, struct slots *slots, const struct server_po
         return -ENOMEM;
     pool->event = event;
     pool->slots = slots;
-    pool->options = *options;
+    pool->wake_fd = options->wake_fd;
     pool->callbacks = *callbacks;
     pool->affinity = *options->affinity;
     pool->open_files = *options->open_files;
