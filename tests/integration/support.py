@@ -569,6 +569,18 @@ def ask(address: Path | str | int | tuple[Any, ...], send: bytes = b"",
         return receive_all(client)
 
 
+def drop_greeted(pending: list[socket.socket], timeout: float) -> None:
+    """Closes those clients whose handler has said that it is up, and takes them off the list."""
+    for client in list(pending):
+        client.settimeout(timeout)
+        try:
+            assert client.recv(3) == b"up\n"
+        except TimeoutError:
+            continue
+        pending.remove(client)
+        client.close()
+
+
 def ask_probe(address: Path | str | int | tuple[Any, ...]) -> dict[str, Any]:
     """What a probe that serves this address saw."""
     return json.loads(ask(address))

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from support import (HELPERS, SANITIZED, ask, assert_each_once, connect, finish_load, is_alive,
-                     kill_quietly, load, receive_all, wait_until)
+from support import (HELPERS, SANITIZED, ask, assert_each_once, connect, drop_greeted, finish_load,
+                     is_alive, kill_quietly, load, receive_all, wait_until)
 
 
 @pytest.mark.timeout(300)
@@ -136,14 +136,7 @@ def test_kill_while_at_the_limit(activate, directory, helpers):
             pending = list(clients)
 
             def one_more(pending=pending) -> bool:
-                for client in list(pending):
-                    client.settimeout(0.01)
-                    try:
-                        assert client.recv(3) == b"up\n"
-                    except TimeoutError:
-                        continue
-                    pending.remove(client)
-                    client.close()
+                drop_greeted(pending, 0.01)
                 return not pending
 
             wait_until(one_more, what="all four are served in turn")

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from support import Foreign, ask, connect, wait_until
+from support import Foreign, ask, connect, drop_greeted, wait_until
 
 
 def serves(path) -> bool:
@@ -53,14 +53,7 @@ def test_old_backlog_is_served(activate, directory, helpers):
         pending = [*waiting, fresh]
 
         def all_served() -> bool:
-            for client in list(pending):
-                client.settimeout(0.02)
-                try:
-                    assert client.recv(3) == b"up\n"
-                except TimeoutError:
-                    continue
-                pending.remove(client)
-                client.close()
+            drop_greeted(pending, 0.02)
             return not pending
 
         wait_until(all_served, what="old and new connections are served")

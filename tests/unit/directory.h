@@ -73,18 +73,3 @@ static inline const char *read_file(const char *path)
     text[length] = '\0';
     return text;
 }
-
-/* Runs code in a child and waits for it; an assertion that fails there fails here. */
-#define IN_CHILD(...)                                                                              \
-    do {                                                                                           \
-        int status_;                                                                               \
-        fflush(NULL);                                                                              \
-        pid_t pid_ = fork();                                                                       \
-        ASSERT_CALL(pid_);                                                                         \
-        if (pid_ == 0) {                                                                           \
-            __VA_ARGS__;                                                                           \
-            _exit(0);                                                                              \
-        }                                                                                          \
-        ASSERT_INT(waitpid(pid_, &status_, 0), pid_);                                              \
-        ASSERT_INT(status_, 0);                                                                    \
-    } while (0)

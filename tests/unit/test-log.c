@@ -10,20 +10,7 @@
 #include "supervisor/log.h"
 
 /* log.c remembers whether standard error is the journal, and what was dropped: a process each. */
-#define IN_CHILD_WITH_PIPE(...)                                                                    \
-    do {                                                                                           \
-        int status_;                                                                               \
-        fflush(NULL);                                                                              \
-        pid_t pid_ = fork();                                                                       \
-        ASSERT_CALL(pid_);                                                                         \
-        if (pid_ == 0) {                                                                           \
-            replace_stderr();                                                                      \
-            __VA_ARGS__;                                                                           \
-            _exit(0);                                                                              \
-        }                                                                                          \
-        ASSERT_INT(waitpid(pid_, &status_, 0), pid_);                                              \
-        ASSERT_INT(status_, 0);                                                                    \
-    } while (0)
+#define IN_CHILD_WITH_PIPE(...) IN_CHILD(replace_stderr(); __VA_ARGS__)
 
 #define CHECK(condition)                                                                           \
     do {                                                                                           \

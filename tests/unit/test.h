@@ -109,6 +109,21 @@ static const char *test_skip_reason;
             TEST_FAIL("%s failed: %s", #call, strerror(errno));                                    \
     } while (0)
 
+/* Runs code in a child and waits for it; an assertion that fails there fails here. */
+#define IN_CHILD(...)                                                                              \
+    do {                                                                                           \
+        int status_;                                                                               \
+        fflush(NULL);                                                                              \
+        pid_t pid_ = fork();                                                                       \
+        ASSERT_CALL(pid_);                                                                         \
+        if (pid_ == 0) {                                                                           \
+            __VA_ARGS__;                                                                           \
+            _exit(0);                                                                              \
+        }                                                                                          \
+        ASSERT_INT(waitpid(pid_, &status_, 0), pid_);                                              \
+        ASSERT_INT(status_, 0);                                                                    \
+    } while (0)
+
 /* The open descriptors and what they lead to, as text. */
 static void test_list_descriptors(char *text, size_t size)
 {
