@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The child: from clone(2) to execve(2) in the memory of its creator, who stands still meanwhile.
+ * The child: from clone(2) to execve(2) in the memory of its creator, who stands still meanwhile;
+ * or, with SPAWN_OWN_MEMORY, in a copy: there all of this holds the more, and is needed as well,
+ * because a lock of libc may have been copied while another thread held it.
  *
  * Why this is safe. Towards the creator's memory:
  *   - It has a stack of its own, and all signals are blocked, so no handler runs here but SIGURG's,
  *     which is empty: after an accept that may block, and between the reset of the mask and the
  *     exec.
- *   - It calls nothing but system calls and the pure functions of peer.c: no allocation, no lock,
- *     no stdio, no locale. Where libc does more than the call (setuid and its kin signal all
- *     threads, getrandom keeps a state per thread) the call is made raw. It leaves by _exit(2).
- *   - What it writes is its own (struct spawn_run, the record) or prepared for it (the variables'
- *     texts): the next child finds it as good as new. errno is the creator's, who expects no
- *     particular one after clone(2).
+ *   - It calls nothing but system calls and the pure functions of peer.c and <string.h>: no
+ *     allocation, no lock, no stdio, no locale. Where libc does more than the call (setuid and
+ *     its kin signal all threads, getrandom keeps a state per thread) the call is made raw. It
+ *     leaves by _exit(2).
+ *   - What it writes is its own (struct spawn_run, the record) or prepared for it (the texts, and
+ *     the pointers to strings made of them): the next child finds it as good as new, because it
+ *     writes all of that anew, and spawn_plan_free() puts back the strings of the plan. errno is
+ *     the creator's, who expects no particular one after clone(2).
+ *   - In shared memory it writes its own record alone, and the plan's counter.
  * Towards the creator's other state:
  *   - Descriptors, directory, umask, dispositions, limits, nice, ids, groups, the session and
  *     no_new_privs are per process, and were copied by clone(2). The out-of-memory score belongs to
@@ -28,19 +33,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/random.h>
-#include <net/if.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* The sanitizers' stack bookkeeping does not know the child's stack. */
-#define CHILD_CODE __attribute__((no_sanitize("address", "undefined", "thread")))
+#include "libhark/spawn-admission.h"
+#include "libhark/spawn-text.h"
 
 /* Where the first ones take 16 bit. */
 #ifdef SYS_setgroups32
@@ -55,8 +57,6 @@
 
 #define NICE_MIN (-20)
 #define NICE_MAX 20 /* what RLIMIT_NICE counts down from; the highest value is one less */
-
-#define INVOCATION_ID_SIZE 16
 
 /* ---- Each step: 0 or -errno ------------------------------------------------------------------ */
 
@@ -86,10 +86,11 @@ CHILD_CODE static int accept_error(int error)
 CHILD_CODE static int take_connection(struct spawn_run *run)
 {
     const struct spawn_plan *plan = &run->prepared->plan;
-    struct sockaddr_storage address;
-    socklen_t size = sizeof(address);
+    struct sockaddr_storage *address = &run->prepared->peer_address;
+    socklen_t *size = &run->prepared->peer_address_size;
 
-    address.ss_family = AF_UNSPEC;
+    address->ss_family = AF_UNSPEC;
+    *size = sizeof(*address);
     if (plan->flags & SPAWN_MAY_BLOCK) {
         struct pollfd ready = {.fd = plan->listener, .events = POLLIN};
         sigset_t interrupt;
@@ -101,10 +102,27 @@ CHILD_CODE static int take_connection(struct spawn_run *run)
         (void)sigprocmask(SIG_UNBLOCK, &interrupt, NULL);
     }
     run->connection =
-        accept4(plan->listener, (struct sockaddr *)&address, &size, run->prepared->accept_flags);
+        accept4(plan->listener, (struct sockaddr *)address, size, run->prepared->accept_flags);
     if (run->connection < 0)
         return -accept_error(errno);
-    peer_from_socket(run->connection, &address, &run->record->peer);
+    peer_from_socket(run->connection, address, &run->record->peer);
+    return 0;
+}
+
+/* What does not work is left, as systemd does. */
+CHILD_CODE static int set_connection_options(struct spawn_run *run)
+{
+    const struct spawn_plan *plan = &run->prepared->plan;
+
+    for (size_t i = 0; i < plan->n_connection_options; i++) {
+        const struct spawn_socket_option *option = &plan->connection_options[i];
+
+        if (setsockopt(run->connection, option->level, option->name, option->value, option->size) <
+                0 &&
+            errno == EPERM && option->fallback_name != 0)
+            (void)setsockopt(run->connection, option->level, option->fallback_name, option->value,
+                             option->size);
+    }
     return 0;
 }
 
@@ -164,8 +182,13 @@ CHILD_CODE static int place_standard(struct spawn_run *run, int number)
     case SPAWN_STDIO_OUTPUT:
         return place(STDOUT_FILENO, number);
     case SPAWN_STDIO_FILE:
-        fd = open(standard->path, standard->flags | O_CLOEXEC | O_NOCTTY, standard->mode);
+        fd = open(run->prepared->paths[number], standard->flags | O_CLOEXEC | O_NOCTTY,
+                  standard->mode);
         return fd < 0 ? -errno : place(fd, number);
+    case SPAWN_STDIO_PASSED: /* as systemd: blocking if that can be */
+        fd = run->prepared->plan.fds[standard->fd];
+        (void)set_nonblock(fd, false);
+        return place(fd, number);
     }
     return -EINVAL;
 }
@@ -228,81 +251,6 @@ CHILD_CODE static int set_affinity(struct spawn_run *run)
     const cpu_set_t *affinity = run->prepared->plan.affinity;
 
     return result_of(sched_setaffinity(0, sizeof(*affinity), affinity));
-}
-
-CHILD_CODE static void add_remote_variables(struct spawn_run *run, size_t *n)
-{
-    struct prepared_plan *prepared = run->prepared;
-    const struct peer *peer = &run->record->peer;
-    struct ifreq interface = {.ifr_ifindex = (int)peer->scope};
-    const char *name = NULL;
-
-    if (peer->family != AF_INET && peer->family != AF_INET6 && peer->family != AF_VSOCK)
-        return;
-    if (peer->family == AF_INET6 && peer->scope != 0 &&
-        ioctl(run->connection, SIOCGIFNAME, &interface) >= 0)
-        name = interface.ifr_name;
-    peer_format_address(peer, name, prepared->remote_address + strlen("REMOTE_ADDR="));
-    peer_format_port(peer, prepared->remote_port + strlen("REMOTE_PORT="));
-    prepared->environment[(*n)++] = prepared->remote_address;
-    prepared->environment[(*n)++] = prepared->remote_port;
-}
-
-CHILD_CODE static void add_pid_variables(struct spawn_run *run, size_t *n)
-{
-    struct prepared_plan *prepared = run->prepared;
-    unsigned flags = prepared->plan.flags;
-    char *digits = prepared->listen_pid + strlen("LISTEN_PID=");
-    uint64_t pid = (uint64_t)getpid();
-
-    if (flags & SPAWN_LISTEN_VARIABLES) {
-        digits[format_decimal(pid, digits)] = '\0';
-        prepared->environment[(*n)++] = prepared->listen_pid;
-    }
-    digits = prepared->exec_pid + strlen("SYSTEMD_EXEC_PID=");
-    if (flags & SPAWN_EXEC_PID) {
-        digits[format_decimal(pid, digits)] = '\0';
-        prepared->environment[(*n)++] = prepared->exec_pid;
-    }
-}
-
-/* A random UUID, as sd_id128_randomize(3) makes it. It has to be unique, not secret, so there is
- * no waiting for the kernel's entropy. */
-CHILD_CODE static int add_invocation_id(struct spawn_run *run, size_t *n)
-{
-    static const char digits[] = "0123456789abcdef";
-    struct prepared_plan *prepared = run->prepared;
-    char *text = prepared->invocation_id + strlen("INVOCATION_ID=");
-    uint8_t id[INVOCATION_ID_SIZE];
-
-    if (syscall(SYS_getrandom, id, sizeof(id), GRND_INSECURE) != (long)sizeof(id))
-        return -errno;
-    id[6] = (uint8_t)((id[6] & 0x0f) | 0x40);
-    id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
-    for (size_t i = 0; i < sizeof(id); i++) {
-        *text++ = digits[id[i] >> 4];
-        *text++ = digits[id[i] & 0x0f];
-    }
-    *text = '\0';
-    prepared->environment[(*n)++] = prepared->invocation_id;
-    return 0;
-}
-
-CHILD_CODE static int complete_environment(struct spawn_run *run)
-{
-    struct prepared_plan *prepared = run->prepared;
-    unsigned flags = prepared->plan.flags;
-    size_t n = prepared->n_environment;
-    int r = 0;
-
-    if (flags & (SPAWN_LISTEN_VARIABLES | SPAWN_EXEC_PID))
-        add_pid_variables(run, &n);
-    if (flags & SPAWN_REMOTE_VARIABLES)
-        add_remote_variables(run, &n);
-    if (flags & SPAWN_INVOCATION_ID)
-        r = add_invocation_id(run, &n);
-    prepared->environment[n] = NULL;
-    return r;
 }
 
 CHILD_CODE static rlim_t lower_limit(rlim_t one, rlim_t other)
@@ -390,7 +338,7 @@ CHILD_CODE static int set_death_signal(struct spawn_run *run)
 CHILD_CODE static int change_directory(struct spawn_run *run)
 {
     const struct spawn_plan *plan = &run->prepared->plan;
-    int r = result_of(chdir(plan->directory));
+    int r = result_of(chdir(run->prepared->directory));
 
     return plan->flags & SPAWN_DIRECTORY_OPTIONAL ? 0 : r;
 }
@@ -416,8 +364,10 @@ CHILD_CODE static int reset_signals(struct spawn_run *run)
 CHILD_CODE static int execute(struct spawn_run *run)
 {
     const struct prepared_plan *prepared = run->prepared;
+    char **arguments =
+        prepared->kept_arguments != NULL ? prepared->kept_arguments : prepared->arguments;
 
-    execve(prepared->program, prepared->arguments, prepared->environment);
+    execve(prepared->program, arguments, prepared->environment);
     return -errno;
 }
 
@@ -433,6 +383,11 @@ static const struct {
     /* * First, so that a child who has lost the race is gone at once; it took nothing, so nothing
      * failed. */
     [SPAWN_ACCEPT] = {"accept", 0, take_connection},
+    /* * Before anything is done for a connection that is refused; nothing failed then. */
+    [SPAWN_ADMISSION] = {"admission", 0, spawn_admit},
+    [SPAWN_CONNECTION_OPTIONS] = {"connection options", 1, set_connection_options},
+    /* * Before the first step that uses a string of the plan. */
+    [SPAWN_TEXTS] = {"texts", 204, spawn_make_texts},
     [SPAWN_SESSION] = {"new session", 220, begin_session},
     /* * systemd, whose own umask is 0, takes it from the mode of stdio's files itself. Never fails.
      */
@@ -446,7 +401,7 @@ static const struct {
     [SPAWN_OOM_SCORE] = {"oom score", 206, set_oom_score},
     [SPAWN_NICE] = {"nice", 201, set_nice},
     [SPAWN_AFFINITY] = {"cpu affinity", 215, set_affinity},
-    [SPAWN_ENVIRONMENT] = {"environment", 204, complete_environment},
+    [SPAWN_ENVIRONMENT] = {"environment", 204, spawn_complete_environment},
     [SPAWN_LIMITS] = {"resource limits", 205, set_limits},
     /* Groups before the user, who may not set them any more. */
     [SPAWN_GROUP] = {"group", 216, set_groups},
@@ -497,7 +452,9 @@ CHILD_CODE int spawn_child(void *argument)
 
     if (plan->flags & SPAWN_WITH_ACCEPT)
         do_step(run, SPAWN_ACCEPT);
-    if (plan->counter != NULL)
+    if (plan->max_per_source > 0)
+        spawn_admission_begin(run);
+    else if (plan->counter != NULL)
         run->record->number = atomic_fetch_add_explicit(plan->counter, 1, memory_order_relaxed);
     for (const uint8_t *step = prepared->steps;; step++) /* the last one does not return */
         do_step(run, (enum spawn_step) * step);

@@ -4,6 +4,9 @@
 
 #include "libhark/spawn-plan.h"
 
+/* The sanitizers' stack bookkeeping does not know the child's stack. */
+#define CHILD_CODE __attribute__((no_sanitize("address", "undefined", "thread")))
+
 /* One child on its way; lies on the stack of its creator, who stands still meanwhile. */
 struct spawn_run {
     struct prepared_plan *prepared;

@@ -91,6 +91,9 @@ static bool stdio_is_possible(const struct spawn_plan *plan, size_t number)
         return number > STDOUT_FILENO;
     case SPAWN_STDIO_FILE:
         return standard->path != NULL;
+    case SPAWN_STDIO_PASSED:
+        return !(plan->flags & SPAWN_WITH_ACCEPT) && plan->first_fd >= N_STANDARD &&
+               standard->fd >= 0 && (size_t)standard->fd < plan->n_fds;
     }
     return false;
 }
@@ -107,6 +110,23 @@ static int check_stdio(const struct spawn_plan *plan)
     for (int fd = 0; fd < N_STANDARD; fd++)
         if (fcntl(fd, F_GETFD) < 0)
             return -EBADF;
+    return 0;
+}
+
+static int check_accept(const struct spawn_plan *plan)
+{
+    if (plan->flags & SPAWN_WITH_ACCEPT) {
+        if (plan->flags & SPAWN_OWN_MEMORY)
+            return -EINVAL;
+    } else if (plan->n_connection_options > 0 || plan->max_per_source > 0) {
+        return -EINVAL;
+    }
+    for (size_t i = 0; i < plan->n_connection_options; i++)
+        if (plan->connection_options[i].value == NULL && plan->connection_options[i].size > 0)
+            return -EINVAL;
+    if (plan->max_per_source > 0 &&
+        (plan->counter == NULL || plan->records == NULL || plan->n_records == 0))
+        return -EINVAL;
     return 0;
 }
 
@@ -128,7 +148,10 @@ static int check_plan(const struct spawn_plan *plan)
     if (flags & SPAWN_SET_OOM_SCORE &&
         (plan->oom_score < -OOM_SCORE_MAX || plan->oom_score > OOM_SCORE_MAX))
         return -EINVAL;
-    return check_stdio(plan);
+    int r = check_accept(plan);
+    if (r >= 0)
+        r = spawn_substitutions_check(plan->substitutions, plan->n_substitutions);
+    return r < 0 ? r : check_stdio(plan);
 }
 
 /* ---- Copies ---------------------------------------------------------------------------------- */
@@ -145,21 +168,18 @@ static int copy_text(const char *text, char **ret_copy)
 
 static int copy_strings(const struct spawn_plan *plan, struct prepared_plan *p)
 {
-    size_t n;
-
-    p->arguments = string_list_copy(plan->arguments, 0, &n);
+    p->arguments = string_list_copy(plan->arguments, 0, &p->n_arguments);
     p->environment = string_list_copy(plan->environment, SPAWN_CHILD_VARIABLES, &p->n_environment);
     if (p->arguments == NULL || p->environment == NULL ||
         copy_text(plan->program, &p->program) < 0 || copy_text(plan->directory, &p->directory) < 0)
         return -ENOMEM;
-    p->plan.program = p->program;
-    p->plan.directory = p->directory;
-    for (size_t i = 0; i < N_STANDARD; i++) {
+    p->plan.program = p->plan.directory = NULL;
+    for (size_t i = 0; i < N_STANDARD; i++)
         if (plan->stdio[i].kind == SPAWN_STDIO_FILE &&
             copy_text(plan->stdio[i].path, &p->paths[i]) < 0)
             return -ENOMEM;
-        p->plan.stdio[i].path = p->paths[i];
-    }
+    for (size_t i = 0; i < N_STANDARD; i++)
+        p->plan.stdio[i].path = NULL;
     return 0;
 }
 
@@ -183,6 +203,27 @@ static int copy_lists(const struct spawn_plan *plan, struct prepared_plan *p)
         p->affinity = *plan->affinity;
         p->plan.affinity = &p->affinity;
     }
+    return 0;
+}
+
+static int copy_options(const struct spawn_plan *plan, struct prepared_plan *p)
+{
+    size_t size = 1;
+
+    for (size_t i = 0; i < plan->n_connection_options; i++)
+        size += plan->connection_options[i].size;
+    p->options = calloc(plan->n_connection_options + 1, sizeof(*p->options));
+    p->option_values = malloc(size);
+    if (p->options == NULL || p->option_values == NULL)
+        return -ENOMEM;
+    char *value = p->option_values;
+    for (size_t i = 0; i < plan->n_connection_options; i++) {
+        p->options[i] = plan->connection_options[i];
+        p->options[i].value = value;
+        if (p->options[i].size > 0)
+            value = mempcpy(value, plan->connection_options[i].value, p->options[i].size);
+    }
+    p->plan.connection_options = p->options;
     return 0;
 }
 
@@ -212,6 +253,33 @@ static void prepare_variables(struct prepared_plan *p)
     }
 }
 
+/* ---- Placeholders ---------------------------------------------------------------------------- */
+
+static int prepare_templates(struct prepared_plan *p)
+{
+    struct spawn_templates *templates = &p->templates;
+    int r = 0;
+
+    if (p->plan.n_substitutions == 0)
+        return 0;
+    for (size_t i = 0; r >= 0 && i < p->n_arguments; i++)
+        r = spawn_templates_add(templates, &p->plan, &p->arguments[i], true);
+    for (size_t i = 0; r >= 0 && i < p->n_environment; i++)
+        r = spawn_templates_add(templates, &p->plan, &p->environment[i], false);
+    for (size_t i = 0; r >= 0 && i < N_STANDARD; i++)
+        r = spawn_templates_add(templates, &p->plan, &p->paths[i], false);
+    if (r >= 0)
+        r = spawn_templates_add(templates, &p->plan, &p->directory, false);
+    if (r >= 0)
+        r = spawn_templates_end(templates);
+    if (r >= 0 && templates->n_can_drop > 0) {
+        p->kept_arguments = calloc(p->n_arguments + 1, sizeof(*p->kept_arguments));
+        r = p->kept_arguments == NULL ? -ENOMEM : 0;
+    }
+    p->plan.substitutions = NULL;
+    return r;
+}
+
 /* ---- Steps ----------------------------------------------------------------------------------- */
 
 static bool hands_over(const struct prepared_plan *p)
@@ -227,6 +295,12 @@ static bool wants(const struct prepared_plan *p, enum spawn_step step)
     case SPAWN_CREATED:
     case SPAWN_ACCEPT: /* comes first, but by itself: see spawn_child() */
         return false;
+    case SPAWN_ADMISSION:
+        return plan->max_per_source > 0;
+    case SPAWN_CONNECTION_OPTIONS:
+        return plan->n_connection_options > 0;
+    case SPAWN_TEXTS:
+        return p->templates.n > 0;
     case SPAWN_SESSION:
         return plan->flags & SPAWN_NEW_SESSION;
     case SPAWN_UMASK:
@@ -254,7 +328,7 @@ static bool wants(const struct prepared_plan *p, enum spawn_step step)
     case SPAWN_DEATH_SIGNAL:
         return plan->flags & SPAWN_DEATH_SIGNAL_TERM;
     case SPAWN_DIRECTORY:
-        return plan->directory != NULL;
+        return p->directory != NULL;
     case SPAWN_NO_NEW_PRIVILEGES:
         return plan->flags & SPAWN_NO_PRIVILEGE_GAIN;
     case SPAWN_SIGNALS:
@@ -279,6 +353,8 @@ struct prepared_plan *spawn_plan_free(struct prepared_plan *prepared)
 {
     if (prepared == NULL)
         return NULL;
+    spawn_templates_done(&prepared->templates); /* first: it gives back the lists' strings */
+    free(prepared->kept_arguments);
     string_list_free(prepared->arguments);
     if (prepared->environment != NULL) /* what the last child put behind it is not allocated */
         prepared->environment[prepared->n_environment] = NULL;
@@ -290,6 +366,8 @@ struct prepared_plan *spawn_plan_free(struct prepared_plan *prepared)
     free(prepared->fds);
     free(prepared->limits);
     free(prepared->groups);
+    free(prepared->options);
+    free(prepared->option_values);
     free(prepared);
     return NULL;
 }
@@ -320,6 +398,8 @@ int spawn_plan_prepare(const struct spawn_plan *plan, struct prepared_plan **ret
         r = copy_strings(plan, p);
     if (r >= 0)
         r = copy_lists(plan, p);
+    if (r >= 0)
+        r = copy_options(plan, p);
     if (r < 0)
         return r;
     p->connection_is_standard = stdio_has(&p->plan, SPAWN_STDIO_CONNECTION);
@@ -329,6 +409,9 @@ int spawn_plan_prepare(const struct spawn_plan *plan, struct prepared_plan **ret
     if (plan->flags & SPAWN_SET_OOM_SCORE)
         (void)snprintf(p->oom_score, sizeof(p->oom_score), "%d", plan->oom_score);
     prepare_variables(p);
+    r = prepare_templates(p);
+    if (r < 0)
+        return r;
     choose_steps(p);
     *ret_prepared = take_pointer(&p);
     return 0;

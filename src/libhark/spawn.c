@@ -66,16 +66,19 @@ pid_t spawn_run(struct spawner *spawner, struct prepared_plan *prepared,
         .parent = prepared->plan.flags & SPAWN_SIBLING ? spawner->parent : getpid(),
         .connection = -1,
     };
-    int flags = CLONE_VM | CLONE_VFORK | CLONE_PARENT_SETTID | SIGCHLD |
-                (prepared->plan.flags & SPAWN_SIBLING ? CLONE_PARENT : 0);
+    int flags = CLONE_PARENT_SETTID | SIGCHLD |
+                (prepared->plan.flags & SPAWN_SIBLING ? CLONE_PARENT : 0) |
+                (prepared->plan.flags & SPAWN_OWN_MEMORY ? 0 : CLONE_VM | CLONE_VFORK);
 
     record->start_usec = monotonic_usec();
     pid_t pid = clone(spawn_child, spawner->stack + GUARD_SIZE + STACK_SIZE, flags, &run,
                       (pid_t *)&record->pid);
     if (pid < 0)
         return -errno;
-    if (run.error == 0)
+    if (run.error == 0) /* always with SPAWN_OWN_MEMORY: that is our copy */
         return pid;
+    if (run.failed_step == SPAWN_ADMISSION)
+        return -EAGAIN;
     if (run.failed_step != SPAWN_ACCEPT)
         return -ECANCELED;
     return run.error == EAGAIN ? -EAGAIN : -ENOBUFS;

@@ -7,7 +7,8 @@
  * The child shares the creator's memory until it execs, and the creating thread stands still
  * meanwhile (CLONE_VM | CLONE_VFORK), so the child may use what was prepared, and may tell the
  * creator what happened by writing to memory. Why its code is safe, and why its steps have the
- * order they have, is in spawn-child.c.
+ * order they have, is in spawn-child.c. SPAWN_OWN_MEMORY is the exception, for a creator that must
+ * not stand still.
  *
  * Order: spawner_new() once per process, spawn_plan_prepare() once per plan, spawn_run() per child.
  */
@@ -29,6 +30,9 @@
 enum spawn_step {
     SPAWN_CREATED = 0,
     SPAWN_ACCEPT,
+    SPAWN_ADMISSION,
+    SPAWN_CONNECTION_OPTIONS,
+    SPAWN_TEXTS,
     SPAWN_SESSION,
     SPAWN_UMASK,
     SPAWN_STDIN,
@@ -57,9 +61,11 @@ int spawn_step_exit_status(enum spawn_step step);
 enum spawn_flags {
     SPAWN_WITH_ACCEPT = 1 << 0, /* the child accepts a connection from plan->listener */
     SPAWN_MAY_BLOCK = 1 << 1,   /* … which is not ours to make non-blocking: see spawn_run() */
-    SPAWN_CONNECTION_STDIO = 1 << 2,  /* short for SPAWN_STDIO_CONNECTION as input and output */
-    SPAWN_LISTEN_VARIABLES = 1 << 3,  /* set LISTEN_PID; LISTEN_FDS and _FDNAMES are the plan's */
-    SPAWN_REMOTE_VARIABLES = 1 << 4,  /* set REMOTE_ADDR and REMOTE_PORT as systemd does */
+    SPAWN_CONNECTION_STDIO = 1 << 2, /* short for SPAWN_STDIO_CONNECTION as input and output */
+    SPAWN_LISTEN_VARIABLES = 1 << 3, /* set LISTEN_PID; LISTEN_FDS and _FDNAMES are the plan's */
+    /* Set REMOTE_ADDR and REMOTE_PORT as systemd does; of a Unix peer that is bound REMOTE_ADDR, as
+     * systemd 257 does: peer_format_unix_address(). */
+    SPAWN_REMOTE_VARIABLES = 1 << 4,
     SPAWN_NEW_SESSION = 1 << 5,       /* setsid(2) */
     SPAWN_SIBLING = 1 << 6,           /* a child of the creator's parent (CLONE_PARENT) */
     SPAWN_DEATH_SIGNAL_TERM = 1 << 7, /* SIGTERM when the parent dies */
@@ -76,6 +82,7 @@ enum spawn_flags {
     SPAWN_DIRECTORY_OPTIONAL = 1 << 18, /* stay where it is when chdir(2) fails, as systemd does */
     SPAWN_DESCRIPTORS_NONBLOCK = 1 << 19, /* O_NONBLOCK on what is handed over as 3 and above */
     SPAWN_DESCRIPTORS_BLOCK = 1 << 20, /* no O_NONBLOCK there, nor on a socket that is standard */
+    SPAWN_OWN_MEMORY = 1 << 21,        /* the creator does not stand still: see spawn_run() */
 };
 
 /* A standard descriptor of the program. */
@@ -86,6 +93,7 @@ enum spawn_stdio_kind {
     SPAWN_STDIO_INPUT,       /* for output and error: what the input became */
     SPAWN_STDIO_OUTPUT,      /* for error: what the output became */
     SPAWN_STDIO_FILE,        /* opened by the child, with the creator's rights */
+    SPAWN_STDIO_PASSED,      /* fds[fd] of the plan, made blocking; handed over besides */
 };
 
 struct spawn_stdio {
@@ -102,17 +110,51 @@ struct spawn_limit {
     struct rlimit value;
 };
 
+/* What only the child knows. */
+enum spawn_text {
+    SPAWN_TEXT_INSTANCE,           /* systemd's name of the connection: peer_format_instance() */
+    SPAWN_TEXT_INSTANCE_UNESCAPED, /* … with "/" for each "-", as systemd's %I */
+    SPAWN_TEXT_REMOTE_ADDRESS,     /* what SPAWN_REMOTE_VARIABLES would set, or nothing */
+    SPAWN_TEXT_REMOTE_PORT,
+    SPAWN_TEXT_PID,
+    SPAWN_TEXT_INVOCATION_ID, /* the same as the variable's */
+};
+
+#define SPAWN_N_TEXTS (SPAWN_TEXT_INVOCATION_ID + 1)
+
+/* The child puts its text wherever the placeholder is found in an argument, in the environment, in
+ * the directory and in the paths of stdio, but not in the program's path. There is no escaping: the
+ * caller chooses a placeholder that nobody can have written there by accident or on purpose (some
+ * random bytes), and no two of which one begins the other. Without accept the connection's texts
+ * are empty. */
+struct spawn_substitution {
+    const char *placeholder;
+    enum spawn_text text;
+    bool drop_if_empty; /* an argument that is this and nothing else is left out when it is empty */
+};
+
+/* For setsockopt(2) on an accepted connection; a failure is nobody's. */
+struct spawn_socket_option {
+    int level, name;
+    int fallback_name; /* tried on EPERM: SO_RCVBUF for SO_RCVBUFFORCE; 0: none */
+    const void *value;
+    socklen_t size;
+};
+
 /* What is known of one child. May lie in shared memory: every process that maps it can read how
- * far the child came. The creator zeroes it before. */
+ * far the child came. The creator zeroes it before. 56 bytes: there is one per running handler, and
+ * max_per_source looks at all of a unit's for each connection. */
 struct spawn_record {
-    _Atomic pid_t pid;     /* written by the kernel before the child runs (CLONE_PARENT_SETTID) */
-    _Atomic uint32_t step; /* enum spawn_step, as it begins each */
-    _Atomic int32_t error; /* positive errno of the step that failed */
-    uint32_t reserved;
-    uint64_t start_usec; /* CLOCK_MONOTONIC, when it was created */
-    uint64_t number;     /* counted per accepted connection or started program, from 0 */
+    _Atomic pid_t pid;       /* written by the kernel before the child runs (CLONE_PARENT_SETTID) */
+    _Atomic uint32_t step;   /* enum spawn_step, as it begins each */
+    _Atomic int32_t error;   /* positive errno of the step that failed */
+    _Atomic uint32_t source; /* for max_per_source alone: see spawn-admission.c */
+    uint64_t start_usec;     /* CLOCK_MONOTONIC, when it was created */
+    uint64_t number;         /* counted per accepted connection or started program, from 0 */
     struct peer peer;
 };
+
+_Static_assert(sizeof(struct spawn_record) == 56, "small");
 
 struct spawn_plan {
     const char *program; /* absolute path */
@@ -138,6 +180,19 @@ struct spawn_plan {
     gid_t gid;
     const gid_t *groups;
     size_t n_groups;
+    const struct spawn_substitution *substitutions;
+    size_t n_substitutions;
+
+    /* SPAWN_WITH_ACCEPT only. */
+    const struct spawn_socket_option *connection_options;
+    size_t n_connection_options;
+    /* How many children with peers of the same source (peer_same_source()) may live at a time,
+     * those included whose records are not zeroed yet; 0: any number. records are those of all
+     * children that count, in memory that is shared by all that create them; counter is needed.
+     * Peers that are not known are not limited. */
+    uint32_t max_per_source;
+    struct spawn_record *records; /* not copied */
+    size_t n_records;
 };
 
 struct spawner;
@@ -147,11 +202,12 @@ struct prepared_plan;
 int spawner_new(struct spawner **ret_spawner);
 struct spawner *spawner_free(struct spawner *spawner);
 
-/* Builds the argv and environment that spawn_run() needs no further work on, and takes a copy of
- * every string and list in the plan, but not of descriptors. All descriptors of the plan must be at
- * or above first_fd + n_fds (fd_move_above()), so that no hand-over overwrites another; those of
- * stdio at or above 3. A connection that is a standard descriptor is not handed over as first_fd,
- * and nothing else is then (systemd.exec(5), StandardInput=socket).
+/* Builds the argv and environment that spawn_run() needs no further work on (but for
+ * substitutions), and takes a copy of every string and list in the plan, but not of descriptors and
+ * records. All descriptors of the plan must be at or above first_fd + n_fds (fd_move_above()), so
+ * that no hand-over overwrites another; those of stdio at or above 3. A connection that is a
+ * standard descriptor is not handed over as first_fd, and nothing else is then (systemd.exec(5),
+ * StandardInput=socket).
  * -ENOMEM; -EINVAL for descriptors below that, and for fields that contradict each other;
  * -EBADF when the plan has descriptors or files for stdio and a standard descriptor of the caller
  * is closed: what the child accepts or opens could land there, and be overwritten. */
@@ -163,11 +219,17 @@ struct prepared_plan *spawn_plan_free(struct prepared_plan *prepared);
  * inherit be default. The caller, or for SPAWN_SIBLING its parent, waits for the child (exit signal
  * SIGCHLD), also when it failed: a pid was taken then, and record->pid says which.
  * Negative:
- *   -EAGAIN      the connection was gone, nothing to do (a sibling or an earlier child was faster)
+ *   -EAGAIN      the connection was gone, nothing to do (a sibling or an earlier child was faster);
+ *                or there were max_per_source of its peer's already: record->step is
+ *                SPAWN_ADMISSION then, record->error ECONNREFUSED; the child closes the connection
+ *                by its exit, with status 0
  *   -ECANCELED   a step failed: record->step and record->error say which and why; the child exits
  *                with the step's status
  *   -ENOBUFS     descriptors or memory ran out in accept(2): stop for a while; the connection waits
  *   others       the child could not be created (clone(2)): record->pid is 0
+ * SPAWN_OWN_MEMORY: the child gets a copy of the memory and the creator goes on at once, whatever
+ * becomes of the child: it costs more, and a failed step shows only in the exit status
+ * (spawn_step_exit_status()), and in the record when that lies in shared memory.
  * SPAWN_MAY_BLOCK: a listener whose description is shared with a stranger may be blocking. The
  * child then polls first, and accepts with SIGURG deliverable: whoever finds it in SPAWN_ACCEPT for
  * too long sends SIGURG (ignored by default, so harmless when it comes late). The process needs a

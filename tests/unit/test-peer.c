@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <linux/vm_sockets.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <sys/un.h>
 
 #include "libhark/peer.h"
@@ -270,9 +271,115 @@ TEST(a_unix_peer_is_known_by_its_credentials)
     ASSERT_INT(peer.family, AF_UNIX);
     (void)snprintf(expected, sizeof(expected), "unix:pid=%d,uid=%u", getpid(), getuid());
     ASSERT_STRING(word_of(&peer), expected);
-    /* systemd sets no REMOTE_ADDR of it. */
+    /* Its name, if it has one, is not kept. */
     ASSERT_STRING(address_of(&peer, NULL), "");
     ASSERT_STRING(port_of(&peer), "");
+}
+
+static const char *unix_address_of(const char *path, size_t length)
+{
+    static char text[PEER_UNIX_TEXT_MAX + 8];
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    memset(text, '#', sizeof(text));
+    memcpy(address.sun_path, path, length);
+    size_t n = peer_format_unix_address(
+        &address, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length), text);
+    ASSERT(n < PEER_UNIX_TEXT_MAX);
+    ASSERT_INT(strlen(text), n);
+    ASSERT_INT(memcmp(text + PEER_UNIX_TEXT_MAX, "########", 8), 0);
+    return text;
+}
+
+TEST(names_of_unix_peers)
+{
+    char longest[sizeof(((struct sockaddr_un *)0)->sun_path)];
+    char expected[PEER_UNIX_TEXT_MAX] = "@";
+
+    ASSERT_STRING(unix_address_of("", 0), "");
+    ASSERT_STRING(unix_address_of("", 1), "");
+    ASSERT_STRING(unix_address_of("/run/x", 6), "/run/x");
+    ASSERT_STRING(unix_address_of("/run/x", 7), "/run/x");
+    ASSERT_STRING(unix_address_of("relative", 8), "");
+    ASSERT_STRING(unix_address_of("@x", 2), ""); /* relative, and no abstract name */
+    ASSERT_STRING(unix_address_of("\0x ~\\\n\0", 7), "@x ~\\x5c\\x0a\\x00");
+    longest[0] = '\0';
+    memset(longest + 1, 0x7f, sizeof(longest) - 1);
+    for (size_t i = 1; i < sizeof(longest); i++)
+        memcpy(expected + 4 * i - 3, "\\x7f", 5);
+    ASSERT_STRING(unix_address_of(longest, sizeof(longest)), expected);
+    memset(longest, '/', sizeof(longest));
+    ASSERT_INT(strlen(unix_address_of(longest, sizeof(longest))), sizeof(longest));
+}
+
+/* ---- Instances and sources ------------------------------------------------------------------- */
+
+static const char *instance_of(uint64_t number, const struct peer *local, const struct peer *remote)
+{
+    static char text[PEER_INSTANCE_TEXT_MAX + 8];
+
+    memset(text, '#', sizeof(text));
+    size_t n = peer_format_instance(number, local, remote, text);
+    ASSERT(n < PEER_INSTANCE_TEXT_MAX);
+    ASSERT_INT(strlen(text), n);
+    ASSERT_INT(memcmp(text + PEER_INSTANCE_TEXT_MAX, "########", 8), 0);
+    return text;
+}
+
+static struct peer unix_peer(pid_t pid, uid_t uid)
+{
+    return (struct peer){.family = AF_UNIX, .unix_credentials = {.pid = pid, .uid = uid}};
+}
+
+TEST(instances_as_systemd_names_them)
+{
+    struct peer local = ipv4_peer("192.0.2.1", 80), remote = ipv4_peer("192.0.2.2", 4711);
+    const struct peer unknown = {.family = AF_UNSPEC};
+
+    ASSERT_STRING(instance_of(0, &local, &remote), "0-192.0.2.1:80-192.0.2.2:4711");
+    local = ipv6_text_peer("fe80::1", 80, 3);
+    remote = ipv6_text_peer("fe80::2", 4711, 3);
+    ASSERT_STRING(instance_of(7, &local, &remote), "7-fe80::1:80-fe80::2:4711");
+    local = ipv6_text_peer("::ffff:192.0.2.1", 80, 0);
+    remote = ipv6_text_peer("::ffff:192.0.2.2", 4711, 0);
+    ASSERT_STRING(instance_of(1, &local, &remote), "1-192.0.2.1:80-192.0.2.2:4711");
+    local = vsock_peer(2, 80);
+    remote = vsock_peer(3, 4711);
+    ASSERT_STRING(instance_of(9, &local, &remote), "9-2:80-3:4711");
+    remote = unix_peer(17, 1000);
+    ASSERT_STRING(instance_of(9, &unknown, &remote), "9-17-1000");
+    remote = unix_peer(0, 65534);
+    ASSERT_STRING(instance_of(9, &unknown, &remote), "9-unknown");
+    ASSERT_STRING(instance_of(9, &unknown, &unknown), "");
+    local = remote = ipv6_text_peer("1111:1111:1111:1111:1111:1111:1111:1111", 65535, 0);
+    ASSERT_STRING(instance_of(UINT64_MAX, &local, &remote),
+                  "18446744073709551615-1111:1111:1111:1111:1111:1111:1111:1111:65535"
+                  "-1111:1111:1111:1111:1111:1111:1111:1111:65535");
+}
+
+static void check_sources(struct peer one, struct peer other, bool same)
+{
+    ASSERT_INT(peer_same_source(&one, &other), same);
+    ASSERT_INT(peer_same_source(&other, &one), same);
+    if (same)
+        ASSERT_INT(peer_source_hash(&one), peer_source_hash(&other));
+}
+
+TEST(sources_are_addresses_without_ports)
+{
+    const struct peer unknown = {.family = AF_UNSPEC};
+
+    check_sources(ipv4_peer("192.0.2.1", 1), ipv4_peer("192.0.2.1", 2), true);
+    check_sources(ipv4_peer("192.0.2.1", 1), ipv4_peer("192.0.2.2", 1), false);
+    check_sources(ipv4_peer("192.0.2.1", 1), ipv6_text_peer("::ffff:192.0.2.1", 2, 0), true);
+    check_sources(ipv6_text_peer("fe80::1", 1, 2), ipv6_text_peer("fe80::1", 2, 3), true);
+    check_sources(ipv6_text_peer("fe80::1", 1, 2), ipv6_text_peer("fe80::2", 1, 2), false);
+    check_sources(vsock_peer(3, 1), vsock_peer(3, 2), true);
+    check_sources(vsock_peer(3, 1), vsock_peer(4, 1), false);
+    check_sources(unix_peer(1, 1000), unix_peer(2, 1000), true);
+    check_sources(unix_peer(1, 1000), unix_peer(1, 1001), false);
+    check_sources(unknown, unknown, false);
+    ASSERT(peer_source_hash(&unknown) == peer_source_hash(&unknown));
 }
 
 TEST(unknown_peers)

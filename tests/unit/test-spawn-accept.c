@@ -17,69 +17,12 @@
 
 #include "basic/clock.h"
 
-/* ---- Sockets --------------------------------------------------------------------------------- */
-
-union address {
-    struct sockaddr generic;
-    struct sockaddr_un un;
-    struct sockaddr_in in;
-    struct sockaddr_in6 in6;
-};
-
-/* On a free port, or a free abstract name; out of the way of the numbers that are handed over. */
-static int make_listener(int family, const char *host, uint32_t scope, int flags)
-{
-    union address address = {.generic.sa_family = (sa_family_t)family};
-    socklen_t size = family == AF_UNIX    ? sizeof(sa_family_t)
-                     : family == AF_INET6 ? sizeof(address.in6)
-                                          : sizeof(address.in);
-    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
-
-    ASSERT_CALL(fd);
-    if (family == AF_INET)
-        ASSERT_INT(inet_pton(family, host, &address.in.sin_addr), 1);
-    if (family == AF_INET6) {
-        ASSERT_INT(inet_pton(family, host, &address.in6.sin6_addr), 1);
-        address.in6.sin6_scope_id = scope;
-    }
-    ASSERT_CALL(bind(fd, &address.generic, size));
-    ASSERT_CALL(listen(fd, 16));
-    ASSERT_OK(fd_move_above(&fd, 30));
-    return fd;
-}
-
-static int connect_to(int listener, union address *ret_own)
-{
-    union address address = {.generic.sa_family = AF_UNSPEC};
-    socklen_t size = sizeof(address);
-
-    ASSERT_CALL(getsockname(listener, &address.generic, &size));
-    int fd = socket(address.generic.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    ASSERT_CALL(fd);
-    ASSERT_CALL(connect(fd, &address.generic, size));
-    if (ret_own) {
-        size = sizeof(*ret_own);
-        ASSERT_CALL(getsockname(fd, &ret_own->generic, &size));
-    }
-    ASSERT_OK(fd_move_above(&fd, 40));
-    return fd;
-}
-
 /* ---- Accepting ------------------------------------------------------------------------------- */
-
-static struct spawn_plan accept_plan(int listener)
-{
-    struct spawn_plan plan = observe_plan();
-
-    plan.flags = SPAWN_WITH_ACCEPT;
-    plan.listener = listener;
-    return plan;
-}
 
 static void check_connection_at_3(int listener, unsigned flags, const char *fd)
 {
     const char *const echo[] = {"program", "--role-echo", fd, NULL};
-    struct spawn_plan plan = accept_plan(listener);
+    struct spawn_plan plan = plan_to_accept(listener);
     uint64_t number = 70;
 
     plan.flags |= flags;
@@ -120,7 +63,7 @@ TEST(a_lost_race_is_nothing_to_do)
 
     begin();
     int listener = make_listener(AF_UNIX, NULL, 0, SOCK_NONBLOCK);
-    struct spawn_plan plan = accept_plan(listener);
+    struct spawn_plan plan = plan_to_accept(listener);
     plan.counter = &counter;
     ASSERT_ERROR(run(&plan), -EAGAIN);
     ASSERT(record.pid > 0);
@@ -137,7 +80,7 @@ TEST(children_are_counted)
 
     begin();
     int listener = make_listener(AF_UNIX, NULL, 0, SOCK_NONBLOCK);
-    struct spawn_plan plan = accept_plan(listener);
+    struct spawn_plan plan = plan_to_accept(listener);
     plan.counter = &counter;
     for (uint64_t i = 5; i < 8; i++) {
         int client = connect_to(listener, NULL);
@@ -158,7 +101,7 @@ TEST(without_descriptors_the_connection_waits)
     begin();
     int listener = make_listener(AF_UNIX, NULL, 0, SOCK_NONBLOCK);
     IN_CHILD({
-        struct spawn_plan plan = accept_plan(listener);
+        struct spawn_plan plan = plan_to_accept(listener);
         struct rlimit before;
         struct rlimit none = {.rlim_cur = 3, .rlim_max = 0};
 
@@ -184,7 +127,7 @@ TEST(what_is_no_listener_is_an_error)
     begin();
     int pair[2];
     ASSERT_CALL(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
-    struct spawn_plan plan = accept_plan(pair[0]);
+    struct spawn_plan plan = plan_to_accept(pair[0]);
     ASSERT_ERROR(run(&plan), -ENOBUFS);
     ASSERT_INT(record.error, EINVAL);
     ASSERT_INT(exit_status_of(record.pid), 0);
@@ -197,7 +140,7 @@ TEST(what_is_no_listener_is_an_error)
 
 static void check_remote(int listener, const char *address)
 {
-    struct spawn_plan plan = accept_plan(listener);
+    struct spawn_plan plan = plan_to_accept(listener);
     union address own = {.generic.sa_family = AF_UNSPEC};
     char line[128];
 
@@ -237,12 +180,117 @@ TEST(the_peer_in_variables_and_record)
     end();
 }
 
+/* What systemd sets since 257. */
+static void check_unix_name(const struct sockaddr_un *own, socklen_t own_size, const char *expected)
+{
+    int listener = listen_unix();
+    struct spawn_plan plan = plan_to_accept(listener);
+    struct sockaddr_un server;
+    socklen_t size = sizeof(server);
+    int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    plan.flags |= SPAWN_REMOTE_VARIABLES;
+    ASSERT_OK(fd_move_above(&client, 40));
+    ASSERT_CALL(bind(client, (const struct sockaddr *)own, own_size));
+    ASSERT_CALL(getsockname(listener, (struct sockaddr *)&server, &size));
+    ASSERT_CALL(connect(client, (const struct sockaddr *)&server, size));
+    const char *text = observed(&plan);
+    assert_line(text, expected);
+    ASSERT(!strstr(text, "REMOTE_PORT"));
+    close(client);
+    close(listener);
+}
+
+TEST(a_unix_peer_with_a_name)
+{
+    struct sockaddr_un own = {.sun_family = AF_UNIX};
+    char line[256];
+
+    begin();
+    int length = snprintf(own.sun_path, sizeof(own.sun_path), "%s/a b\\c", directory_path);
+    (void)snprintf(line, sizeof(line), "env REMOTE_ADDR=%s", own.sun_path);
+    check_unix_name(&own, (socklen_t)offsetof(struct sockaddr_un, sun_path) + (socklen_t)length,
+                    line);
+    memcpy(own.sun_path, "\0hark\\test \n\0\377", 14);
+    check_unix_name(&own, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 14),
+                    "env REMOTE_ADDR=@hark\\x5ctest \\x0a\\x00\\xff");
+    end();
+}
+
+/* ---- Options --------------------------------------------------------------------------------- */
+
+static int option_of(int fd, int level, int name)
+{
+    int value = -1;
+    socklen_t size = sizeof(value);
+
+    ASSERT_CALL(getsockopt(fd, level, name, &value, &size));
+    return value;
+}
+
+/* The program of the child has fd 3 as we have client: options are seen through a copy of it. */
+TEST(options_of_the_connection)
+{
+    static int value = 1;
+    static const int priority = 3;
+    const struct spawn_socket_option options[] = {
+        {.level = SOL_SOCKET, .name = 9999, .value = &value, .size = sizeof(value)}, /* none */
+        {.level = SOL_SOCKET, .name = SO_KEEPALIVE, .value = &value, .size = sizeof(value)},
+        {.level = SOL_SOCKET, .name = SO_PRIORITY, .value = &priority, .size = sizeof(priority)},
+    };
+    static const char *const wait_arguments[] = {"program", "--role-wait", NULL};
+    struct prepared_plan *prepared;
+    int status;
+
+    begin();
+    int listener = make_listener(AF_INET, "127.0.0.1", 0, SOCK_NONBLOCK);
+    struct spawn_plan plan = plan_to_accept(listener);
+    plan.arguments = wait_arguments;
+    plan.connection_options = options;
+    plan.n_connection_options = 3;
+    ASSERT_OK(spawn_plan_prepare(&plan, &prepared));
+    value = 0; /* it was copied */
+    int client = connect_to(listener, NULL);
+    memset(&record, 0, sizeof(record));
+    ASSERT_OK(spawn_run(spawner, prepared, &record));
+    int pidfd = (int)syscall(SYS_pidfd_open, record.pid, 0);
+    ASSERT_CALL(pidfd);
+    int connection = (int)syscall(SYS_pidfd_getfd, pidfd, 3, 0);
+    ASSERT_CALL(connection);
+    ASSERT_INT(option_of(connection, SOL_SOCKET, SO_KEEPALIVE), 1);
+    ASSERT_INT(option_of(connection, SOL_SOCKET, SO_PRIORITY), 3);
+    ASSERT_CALL(kill(record.pid, SIGKILL));
+    ASSERT_INT(waitpid(record.pid, &status, 0), record.pid);
+    close(connection);
+    close(pidfd);
+    close(client);
+    spawn_plan_free(prepared);
+    close(listener);
+    end();
+}
+
+TEST(options_without_a_connection_are_refused)
+{
+    const int value = 1;
+    struct spawn_socket_option option = {
+        .level = SOL_SOCKET, .name = SO_KEEPALIVE, .value = &value, .size = sizeof(value)};
+    struct spawn_plan plan = observe_plan();
+    struct prepared_plan *prepared;
+
+    plan.connection_options = &option;
+    plan.n_connection_options = 1;
+    ASSERT_ERROR(spawn_plan_prepare(&plan, &prepared), -EINVAL);
+    plan.flags = SPAWN_WITH_ACCEPT;
+    option.value = NULL;
+    ASSERT_ERROR(spawn_plan_prepare(&plan, &prepared), -EINVAL);
+}
+
 TEST(no_variables_unless_wanted)
 {
     begin();
     int listener = make_listener(AF_INET, "127.0.0.1", 0, SOCK_NONBLOCK);
     int client = connect_to(listener, NULL);
-    struct spawn_plan plan = accept_plan(listener);
+    struct spawn_plan plan = plan_to_accept(listener);
     ASSERT(!strstr(observed(&plan), "\nenv "));
     close(client);
     close(listener);
@@ -307,7 +355,7 @@ TEST(a_blocking_listener_without_traffic_does_not_block)
 {
     begin();
     int listener = make_listener(AF_UNIX, NULL, 0, 0);
-    struct spawn_plan plan = accept_plan(listener);
+    struct spawn_plan plan = plan_to_accept(listener);
     plan.flags |= SPAWN_MAY_BLOCK;
     ASSERT_ERROR(run(&plan), -EAGAIN);
     ASSERT_INT(exit_status_of(record.pid), 0);
@@ -375,7 +423,7 @@ static void steal(int notify, int listener, const struct spawn_record *shared)
 static void check_stolen_connection(int listener)
 {
     struct spawn_record *shared = shared_record();
-    struct spawn_plan plan = accept_plan(listener);
+    struct spawn_plan plan = plan_to_accept(listener);
     struct prepared_plan *prepared;
     int client = connect_to(listener, NULL);
 
@@ -405,7 +453,7 @@ TEST(sigurg_ends_a_wait_for_a_stolen_connection)
     int listener = make_listener(AF_UNIX, NULL, 0, 0);
     IN_CHILD(check_stolen_connection(listener));
     /* The next one is served. */
-    struct spawn_plan plan = accept_plan(listener);
+    struct spawn_plan plan = plan_to_accept(listener);
     plan.flags |= SPAWN_MAY_BLOCK;
     int client = connect_to(listener, NULL);
     assert_line(observed(&plan), "fds 0 1 2 3");

@@ -20,6 +20,8 @@ static const struct {
     {SYS_openat, "open"},
     {SYS_accept4, "accept"},
     {SYS_getsockopt, "getsockopt"},
+    {SYS_setsockopt, "setsockopt"},
+    {SYS_getsockname, "getsockname"},
     {SYS_setsid, "setsid"},
     {SYS_umask, "umask"},
     {SYS_write, "write"},
@@ -195,6 +197,59 @@ TEST(o_nonblock_of_a_connection_costs_nothing)
     struct spawn_plan plan = accept_plan(&taken, &client);
     plan.flags |= SPAWN_DESCRIPTORS_NONBLOCK;
     ASSERT_STRING(trace(&plan), "accept getsockopt dup sigmask exec");
+    accept_done(&plan, taken, client);
+    end();
+}
+
+/* Each text is asked for once, and only the limit costs no call. */
+TEST(texts_options_and_limit)
+{
+    static const struct spawn_substitution substitutions[] = {
+        {"%instance", SPAWN_TEXT_INSTANCE, false},
+        {"%address", SPAWN_TEXT_REMOTE_ADDRESS, false},
+        {"%id", SPAWN_TEXT_INVOCATION_ID, false},
+    };
+    static const int size = 65536, yes = 1;
+    static const struct spawn_socket_option options[] = {
+        {SOL_SOCKET, SO_RCVBUFFORCE, SO_RCVBUF, &size, sizeof(int)},
+        {SOL_SOCKET, SO_KEEPALIVE, 0, &yes, sizeof(int)},
+    };
+    const char *arguments[] = {"program",   "--role-observe", observe_arguments[2],
+                               "%instance", "%address%id",    NULL};
+    struct spawn_record records[4] = {0};
+    _Atomic uint64_t counter = 0;
+    int taken, client;
+
+    TRACE_ONLY;
+    begin();
+    struct spawn_plan plan = accept_plan(&taken, &client);
+    arguments[2] = observe_arguments[2];
+    plan.arguments = arguments;
+    plan.substitutions = substitutions;
+    plan.n_substitutions = 3;
+    plan.connection_options = options;
+    plan.n_connection_options = 2;
+    plan.max_per_source = 1;
+    plan.counter = &counter;
+    plan.records = records;
+    plan.n_records = 4;
+    plan.flags |= SPAWN_INVOCATION_ID | SPAWN_REMOTE_VARIABLES;
+    ASSERT_STRING(trace(&plan), "accept getsockopt setsockopt setsockopt getrandom dup sigmask "
+                                "exec");
+    close(client);
+    client = connect_unix(plan.listener);
+    if (getuid() == 0)
+        IN_CHILD({
+            give_up_root(&plan);
+            ASSERT_STRING(trace(&plan), "accept getsockopt setsockopt setsockopt setsockopt "
+                                        "getrandom dup sigmask exec");
+        });
+    accept_done(&plan, taken, client);
+    plan.listener = make_listener(AF_INET, "127.0.0.1", 0, SOCK_NONBLOCK);
+    client = connect_to(plan.listener, NULL);
+    taken = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ASSERT_STRING(trace(&plan), "accept setsockopt setsockopt getsockname getrandom dup sigmask "
+                                "exec");
     accept_done(&plan, taken, client);
     end();
 }

@@ -140,6 +140,37 @@ TEST(the_socket_where_the_plan_wants_it)
     end();
 }
 
+/* StandardInput=fd:NAME: any of the service's sockets, made blocking; it stays where it is too. */
+TEST(a_passed_socket_is_standard_as_well)
+{
+    int fds[2];
+
+    begin();
+    ASSERT_CALL(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds));
+    ASSERT_OK(fd_move_above(&fds[0], 30));
+    ASSERT_OK(fd_move_above(&fds[1], 30));
+    struct spawn_plan plan = observe_plan();
+    plan.fds = fds;
+    plan.n_fds = 2;
+    plan.stdio[INPUT] = (struct spawn_stdio){.kind = SPAWN_STDIO_PASSED, .fd = 1};
+    plan.stdio[ERROR] = (struct spawn_stdio){.kind = SPAWN_STDIO_PASSED, .fd = 0};
+    const char *text = observed(&plan);
+    assert_standard(text, INPUT, socket_name(fds[1]));
+    assert_inherited(text, OUTPUT);
+    assert_standard(text, ERROR, socket_name(fds[0]));
+    assert_line(text, "fds 0 1 2 3 4");
+    assert_line(text, "nonblocking");
+    /* The order of systemd: NonBlocking= comes later, and it is one file. */
+    plan.flags = SPAWN_DESCRIPTORS_NONBLOCK;
+    plan.stdio[OUTPUT].kind = SPAWN_STDIO_INPUT;
+    text = observed(&plan);
+    assert_standard(text, OUTPUT, socket_name(fds[1]));
+    assert_line(text, "nonblocking 0 1 2 3 4");
+    close(fds[0]);
+    close(fds[1]);
+    end();
+}
+
 TEST(closed_standard_descriptors_fail_their_steps)
 {
     begin();
@@ -341,6 +372,22 @@ TEST(contradictions_are_refused)
     check_no_plan(INPUT, (struct spawn_stdio){.kind = SPAWN_STDIO_CONNECTION});
     check_no_plan(INPUT, (struct spawn_stdio){.kind = SPAWN_STDIO_FILE});
     check_no_plan(ERROR, from_fd(2));
+    check_no_plan(INPUT, (struct spawn_stdio){.kind = SPAWN_STDIO_PASSED});
+    plan.fds = (const int[]){30};
+    plan.n_fds = 1;
+    for (int i = -1; i < 2; i++) {
+        plan.stdio[INPUT] = (struct spawn_stdio){.kind = SPAWN_STDIO_PASSED, .fd = i};
+        ASSERT_INT(spawn_plan_prepare(&plan, &prepared), i == 0 ? 0 : -EINVAL);
+        if (i == 0)
+            spawn_plan_free(prepared);
+    }
+    plan.stdio[INPUT].fd = 0;
+    plan.first_fd = 0;
+    ASSERT_ERROR(spawn_plan_prepare(&plan, &prepared), -EINVAL);
+    plan.first_fd = 3;
+    plan.flags = SPAWN_WITH_ACCEPT;
+    ASSERT_ERROR(spawn_plan_prepare(&plan, &prepared), -EINVAL);
+    plan = observe_plan();
     plan.flags = SPAWN_DESCRIPTORS_BLOCK | SPAWN_DESCRIPTORS_NONBLOCK;
     ASSERT_ERROR(spawn_plan_prepare(&plan, &prepared), -EINVAL);
     plan = observe_plan();

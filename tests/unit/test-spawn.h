@@ -3,9 +3,11 @@
  * surroundings that spawn_run() wants. */
 #pragma once
 
+#include <arpa/inet.h>
 #include <grp.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -315,6 +317,61 @@ static inline int connect_unix(int listener)
     ASSERT_CALL(connect(fd, (struct sockaddr *)&address, size));
     ASSERT_OK(fd_move_above(&fd, 40));
     return fd;
+}
+
+union address {
+    struct sockaddr generic;
+    struct sockaddr_un un;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+};
+
+/* On a free port, or a free abstract name; out of the way of the numbers that are handed over. */
+static inline int make_listener(int family, const char *host, uint32_t scope, int flags)
+{
+    union address address = {.generic.sa_family = (sa_family_t)family};
+    socklen_t size = family == AF_UNIX    ? sizeof(sa_family_t)
+                     : family == AF_INET6 ? sizeof(address.in6)
+                                          : sizeof(address.in);
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+
+    ASSERT_CALL(fd);
+    if (family == AF_INET)
+        ASSERT_INT(inet_pton(family, host, &address.in.sin_addr), 1);
+    if (family == AF_INET6) {
+        ASSERT_INT(inet_pton(family, host, &address.in6.sin6_addr), 1);
+        address.in6.sin6_scope_id = scope;
+    }
+    ASSERT_CALL(bind(fd, &address.generic, size));
+    ASSERT_CALL(listen(fd, 16));
+    ASSERT_OK(fd_move_above(&fd, 30));
+    return fd;
+}
+
+static inline int connect_to(int listener, union address *ret_own)
+{
+    union address address = {.generic.sa_family = AF_UNSPEC};
+    socklen_t size = sizeof(address);
+
+    ASSERT_CALL(getsockname(listener, &address.generic, &size));
+    int fd = socket(address.generic.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ASSERT_CALL(fd);
+    ASSERT_CALL(connect(fd, &address.generic, size));
+    if (ret_own) {
+        size = sizeof(*ret_own);
+        ASSERT_CALL(getsockname(fd, &ret_own->generic, &size));
+    }
+    ASSERT_OK(fd_move_above(&fd, 40));
+    return fd;
+}
+
+static inline struct spawn_plan plan_to_accept(int listener)
+{
+    struct spawn_plan plan = observe_plan();
+
+    plan.flags = SPAWN_WITH_ACCEPT;
+    plan.listener = listener;
+    return plan;
 }
 
 /* ---- Obstacles, for use IN_CHILD() ----------------------------------------------------------- */

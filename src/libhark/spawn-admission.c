@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The limit per source, kept by the children themselves. Runs in the child: see spawn-child.c for
+ * what that permits.
+ *
+ * A child is refused when at least max_per_source others came before it (have a smaller number),
+ * from the same source, and are still there. This is exact however many processes create children
+ * at the same time: a child says "pending" before it takes its number, and the taking (a release
+ * and acquire of the counter) makes everyone with a greater number see that, or what follows. What
+ * is pending may turn out to have the smaller number: it is waited for. So nobody overlooks one who
+ * came before, and of those that come at the same time the first are admitted. Who was refused is
+ * not counted any more.
+ *
+ * All of this is told by one word per record, record->source:
+ *
+ *     phase (2 bits)   none, pending, present
+ *     hash (14 bits)   of the source, so that most records of others cost one look
+ *     number (16 bits) the lowest of the number; 0 while it is pending
+ *
+ * Source (record->peer) is written before the first, number before the second. A record may be
+ * zeroed, and even used again, at any moment, while it is being read: the word is read before and
+ * after, and pid and number must fit it. What was torn nonetheless does not fit, and its child is
+ * gone, so it does not count.
+ */
+#include "libhark/spawn-admission.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <time.h>
+
+enum phase {
+    PHASE_NONE = 0, /* no child, no known source, not accepted yet, or refused */
+    PHASE_PENDING,
+    PHASE_PRESENT,
+};
+
+#define HASH_BITS 14
+
+/* How often a child looks again at those that are pending: each has only a few instructions to go,
+ * if it runs and was not killed. The last looks are a millisecond apart. */
+#define PATIENCE    120
+#define N_IMPATIENT 100
+#define PAUSE_NSEC  1000000
+
+CHILD_CODE static uint32_t make_word(enum phase phase, const struct peer *peer, uint64_t number)
+{
+    uint32_t hash = peer_source_hash(peer) >> (32 - HASH_BITS);
+
+    return (uint32_t)phase | hash << 2 | (uint32_t)(uint16_t)number << 16;
+}
+
+CHILD_CODE static enum phase phase_of(uint32_t word)
+{
+    return (enum phase)(word & 3);
+}
+
+CHILD_CODE static uint32_t hash_of(uint32_t word)
+{
+    return word >> 2 & ((1U << HASH_BITS) - 1);
+}
+
+CHILD_CODE static uint16_t number_of(uint32_t word)
+{
+    return (uint16_t)(word >> 16);
+}
+
+CHILD_CODE void spawn_admission_begin(struct spawn_run *run)
+{
+    struct spawn_record *record = run->record;
+    bool is_known = record->peer.family != AF_UNSPEC;
+
+    if (is_known)
+        atomic_store_explicit(&record->source, make_word(PHASE_PENDING, &record->peer, 0),
+                              memory_order_release);
+    record->number =
+        atomic_fetch_add_explicit(run->prepared->plan.counter, 1, memory_order_acq_rel);
+    if (is_known)
+        atomic_store_explicit(&record->source,
+                              make_word(PHASE_PRESENT, &record->peer, record->number),
+                              memory_order_release);
+}
+
+CHILD_CODE static void wait_for_pending(unsigned looks)
+{
+    const struct timespec pause = {.tv_nsec = PAUSE_NSEC};
+
+    if (looks < N_IMPATIENT)
+        (void)sched_yield();
+    else
+        (void)nanosleep(&pause, NULL);
+}
+
+/* Whether other is there, from the same source, and came before. */
+CHILD_CODE static bool came_before(struct spawn_record *other, struct spawn_record *own,
+                                   unsigned *looks)
+{
+    uint32_t own_word = atomic_load_explicit(&own->source, memory_order_relaxed);
+
+    do {
+        uint32_t word = atomic_load_explicit(&other->source, memory_order_acquire);
+
+        if (phase_of(word) == PHASE_NONE || hash_of(word) != hash_of(own_word))
+            return false;
+        struct peer peer = other->peer;
+        uint64_t number = other->number;
+        pid_t pid = atomic_load_explicit(&other->pid, memory_order_relaxed);
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load_explicit(&other->source, memory_order_relaxed) != word)
+            continue; /* to the condition */
+        if (pid == 0 || !peer_same_source(&peer, &own->peer))
+            return false;
+        if (phase_of(word) == PHASE_PRESENT)
+            return (uint16_t)number == number_of(word) && number < own->number;
+        wait_for_pending(*looks);
+    } while (++*looks < PATIENCE);
+    return true; /* to be on the safe side: more than the limit are never admitted */
+}
+
+CHILD_CODE int spawn_admit(struct spawn_run *run)
+{
+    const struct spawn_plan *plan = &run->prepared->plan;
+    struct spawn_record *own = run->record;
+    uint32_t others = 0;
+    unsigned looks = 0;
+
+    if (phase_of(atomic_load_explicit(&own->source, memory_order_relaxed)) == PHASE_NONE)
+        return 0;
+    for (size_t i = 0; i < plan->n_records && others < plan->max_per_source; i++)
+        others += came_before(&plan->records[i], own, &looks);
+    if (others < plan->max_per_source)
+        return 0;
+    atomic_store_explicit(&own->source, 0, memory_order_release);
+    return -ECONNREFUSED;
+}

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT */
+/* The limit per source: max_per_source of a plan. */
+#pragma once
+
+#include "libhark/spawn-child.h"
+
+/* After the accept: takes the child's number, and publishes number and source. */
+void spawn_admission_begin(struct spawn_run *run);
+/* The step SPAWN_ADMISSION: 0, or -ECONNREFUSED. */
+int spawn_admit(struct spawn_run *run);
