@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -29,10 +30,10 @@
 struct child {
     alignas(64) char stack[CHILD_STACK_SIZE];
     const struct bind_request *request;
-    int socket_fd; /* -1: make a directory */
     bool in_directory;
+    long call, arguments[4]; /* what makes the name: system call and arguments */
+    long result;
     struct sockaddr_un address;
-    socklen_t address_length;
     struct __user_cap_data_struct capabilities[2];
     bool have_capabilities;
     bool done;
@@ -47,6 +48,15 @@ struct child {
 CHILD_CODE static void child_call(struct child *child, long number, long a, long b, long c)
 {
     if (syscall(number, a, b, c) < 0)
+        child->error = errno;
+}
+
+CHILD_CODE static void child_make_name(struct child *child)
+{
+    const long *with = child->arguments;
+
+    child->result = syscall(child->call, with[0], with[1], with[2], with[3]);
+    if (child->result < 0)
         child->error = errno;
 }
 
@@ -83,11 +93,8 @@ CHILD_CODE static int child_main(void *argument)
     if (child->in_directory)
         child_call(child, SYS_fchdir, request->directory_fd, 0, 0);
     child_become_owner(child);
-    if (child->error == 0 && child->socket_fd >= 0)
-        child_call(child, SYS_bind, child->socket_fd, (long)&child->address,
-                   (long)child->address_length);
-    else if (child->error == 0)
-        child_call(child, SYS_mkdirat, request->directory_fd, (long)request->name, 0777);
+    if (child->error == 0)
+        child_make_name(child);
     child->done = true;
     syscall(SYS_exit, 0L);
     __builtin_unreachable();
@@ -126,7 +133,6 @@ static struct child *child_new(const struct bind_request *request)
     if (child == MAP_FAILED)
         return NULL;
     child->request = request;
-    child->socket_fd = -1;
     return child;
 }
 
@@ -134,6 +140,16 @@ static void child_done(struct child **child)
 {
     if (*child)
         (void)munmap(*child, sizeof(**child));
+}
+
+static int child_make(struct child *child, long call, long a, long b, long c, long d)
+{
+    child->call = call;
+    child->arguments[0] = a;
+    child->arguments[1] = b;
+    child->arguments[2] = c;
+    child->arguments[3] = d;
+    return child_run(child);
 }
 
 int bind_unix(int fd, const struct bind_request *request)
@@ -148,17 +164,47 @@ int bind_unix(int fd, const struct bind_request *request)
     child = child_new(request);
     if (!child)
         return -ENOMEM;
-    child->socket_fd = fd;
     child->in_directory = !whole;
     child->address.sun_family = AF_UNIX;
     memcpy(child->address.sun_path, bound, length);
-    child->address_length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + 1);
-    return child_run(child);
+    return child_make(child, SYS_bind, fd, (long)&child->address,
+                      (long)(offsetof(struct sockaddr_un, sun_path) + length + 1), 0);
 }
 
+/* The mode is asked for although the umask says it, too: default access control lists take the
+ * umask's place. */
 int bind_directory(const struct bind_request *request)
 {
     cleanup(child_done) struct child *child = child_new(request);
 
-    return child ? child_run(child) : -ENOMEM;
+    if (!child)
+        return -ENOMEM;
+    return child_make(child, SYS_mkdirat, request->directory_fd, (long)request->name,
+                      (long)(request->mode & 01777), 0);
+}
+
+int bind_fifo(const struct bind_request *request)
+{
+    cleanup(child_done) struct child *child = child_new(request);
+
+    if (!child)
+        return -ENOMEM;
+    return child_make(child, SYS_mknodat, request->directory_fd, (long)request->name,
+                      (long)(S_IFIFO | request->mode), 0);
+}
+
+int bind_queue(const struct bind_request *request, const struct mq_attr *attributes, int *ret_fd)
+{
+    cleanup(child_done) struct child *child = child_new(request);
+
+    if (!child)
+        return -ENOMEM;
+    /* The kernel's names are without the slash, mq_open(3) takes it away. */
+    int r = child_make(child, SYS_mq_open, (long)(request->name + 1),
+                       O_RDONLY | O_CREAT | O_NONBLOCK | O_CLOEXEC, (long)request->mode,
+                       (long)attributes);
+    if (r < 0)
+        return r;
+    *ret_fd = (int)child->result;
+    return 0;
 }

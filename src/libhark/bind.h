@@ -12,13 +12,14 @@
  */
 #pragma once
 
+#include <mqueue.h>
 #include <sys/types.h>
 
 struct bind_request {
     int directory_fd; /* where the name goes; O_PATH is enough */
     const char *name; /* the last component */
     const char *path; /* the whole path: what getsockname(2) says if it fits, else name is bound */
-    mode_t mode;      /* 0 to 0777 */
+    mode_t mode;      /* 0 to 0777; of a directory 01000 too */
     uid_t owner;      /* (uid_t)-1: the caller */
     gid_t group;      /* (gid_t)-1: the caller's, or the directory's */
 };
@@ -28,5 +29,10 @@ struct bind_request {
  */
 int bind_unix(int fd, const struct bind_request *request);
 
-/* mkdir(2) of the name, with mode, owner and group as above. */
+/* mkdir(2) and mkfifo(3) of the name, with mode, owner and group as above. */
 int bind_directory(const struct bind_request *request);
+int bind_fifo(const struct bind_request *request);
+
+/* mq_open(3) of request->name (with its slash), to read; attributes may be NULL. What exists is
+ * opened as it is. The descriptor is close-on-exec and non-blocking. */
+int bind_queue(const struct bind_request *request, const struct mq_attr *attributes, int *ret_fd);

@@ -147,7 +147,10 @@ struct hark_listener;
 
 enum hark_listen_flags {
     HARK_LISTEN_NONBLOCK = 1 << 0, /* accept() must not wait (never set on a passed socket) */
-    HARK_LISTEN_MKDIR = 1 << 1,    /* create missing parent directories, mode 0755 */
+    HARK_LISTEN_MKDIR = 1 << 1,    /* create missing parent directories */
+    /* hark_listener_free() leaves the name of a path, for others to find again: a dead socket,
+     * which the next hark_listen() replaces. */
+    HARK_LISTEN_KEEP_NAME = 1 << 2,
 };
 
 struct hark_listen_options {
@@ -161,11 +164,19 @@ struct hark_listen_options {
                          /* monotonic; 0: one try, -1: for ever */
     unsigned flags;      /* enum hark_listen_flags */
     const char *name;    /* take the descriptor that was passed under this name, or NULL */
+    int protocol;        /* of socket(2): IPPROTO_MPTCP, …; 0: the usual one */
+    mode_t directory_mode; /* of directories that are created, whatever the umask; at most 01777 */
+    /* Called with every socket that is made, before it is bound: here, and by
+     * hark_listener_rebind(). It may set options and must not close the socket. A negative errno
+     * fails the call; more than one socket may be made and prepared in one call. Not called with a
+     * passed one. userdata must be good as long as the listener lives. */
+    int (*prepare)(int fd, void *userdata); /* or NULL */
+    void *userdata;
 };
 #define HARK_LISTEN_OPTIONS_INIT                                                                   \
     {                                                                                              \
         sizeof(struct hark_listen_options), 1 /* SOCK_STREAM */, 0x7fffffff, 0600, (uid_t)-1,      \
-            (gid_t)-1, 1000, 0, NULL                                                               \
+            (gid_t)-1, 1000, 0, NULL, 0, 0755, NULL, NULL                                          \
     }
 
 enum hark_listener_state {
@@ -204,6 +215,7 @@ enum hark_listener_state {
  *   -EINTR         a signal handler ran while it waited
  *   -EMFILE, -ENFILE, -ENOMEM, -ENOBUFS, -ENOSPC, -EAGAIN
  *                  resources
+ *   and what options->prepare returned
  */
 HARK_PUBLIC int hark_listen(const char *address, const struct hark_listen_options *options,
                             struct hark_listener **ret_listener);
@@ -247,8 +259,9 @@ HARK_PUBLIC int hark_listener_check(const struct hark_listener *listener);
  * tenth of a second at most. */
 HARK_PUBLIC int hark_listener_rebind(struct hark_listener *listener, int *ret_old_fd);
 
-/* Removes the name (only if it still leads to this socket), closes the socket, removes the lock
- * file and lets go of the lock. A forked child only closes its copies. Returns NULL. */
+/* Removes the name (only if it still leads to this socket, and not with HARK_LISTEN_KEEP_NAME),
+ * closes the socket, removes the lock file and lets go of the lock. A forked child only closes its
+ * copies. Returns NULL. */
 HARK_PUBLIC struct hark_listener *hark_listener_free(struct hark_listener *listener);
 
 /* Who is bound to that address now, as far as it can be known: the holder of the lock, else whom

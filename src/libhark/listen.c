@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -15,7 +16,10 @@
 /* Whoever serves while it binds anew must not stand still for long. */
 #define REBIND_TIMEOUT_MS 100
 
-#define LISTEN_FLAGS (HARK_LISTEN_NONBLOCK | HARK_LISTEN_MKDIR)
+#define LISTEN_FLAGS (HARK_LISTEN_NONBLOCK | HARK_LISTEN_MKDIR | HARK_LISTEN_KEEP_NAME)
+
+/* The options as they were first, without what has grown behind them. */
+#define OPTIONS_SIZE_MIN offsetof(struct hark_listen_options, protocol)
 
 struct hark_listener {
     int fd;
@@ -65,13 +69,13 @@ static int set_inet_options(int fd, const struct address *address, int type)
 static int bind_address(const struct address *address, const struct hark_listen_options *options,
                         int *ret_fd)
 {
-    cleanup_close int fd = socket(address->family, listen_socket_type(options), 0);
-    int r = 0;
+    cleanup_close int fd = -1;
+    int r = listen_socket(address->family, options, &fd);
 
-    if (fd < 0)
-        return -errno;
-    if (address->family == AF_INET || address->family == AF_INET6)
+    if (r == 0 && (address->family == AF_INET || address->family == AF_INET6))
         r = set_inet_options(fd, address, options->type);
+    if (r == 0)
+        r = listen_prepare(fd, options);
     if (r < 0)
         return r;
     if (bind(fd, &address->socket.generic, address->length) < 0)
@@ -128,22 +132,23 @@ static int listen_kernel(struct hark_listener *listener, const struct address *a
     }
 }
 
-/* Also what a caller of a later version, with a longer structure, may ask of us. */
+/* Also what a caller of an earlier version, with the shorter structure, asks, and what one of a
+ * later version, with a longer one, may ask of us. */
 static int copy_options(const struct hark_listen_options *from, struct hark_listen_options *ret)
 {
     struct hark_listen_options options = HARK_LISTEN_OPTIONS_INIT;
 
     if (from) {
-        if (from->size < sizeof(options))
+        if (from->size < sizeof(options) && from->size != OPTIONS_SIZE_MIN)
             return -EINVAL;
         for (size_t i = sizeof(options); i < from->size; i++)
             if (((const char *)from)[i] != 0)
                 return -E2BIG;
-        options = *from;
+        memcpy(&options, from, from->size < sizeof(options) ? from->size : sizeof(options));
     }
     if ((options.type != SOCK_STREAM && options.type != SOCK_DGRAM &&
          options.type != SOCK_SEQPACKET) ||
-        options.mode > 0777 || options.lock_timeout_ms < -1 ||
+        options.mode > 0777 || options.directory_mode > 01777 || options.lock_timeout_ms < -1 ||
         (options.flags & ~(unsigned)LISTEN_FLAGS))
         return -EINVAL;
     *ret = options;
@@ -367,7 +372,8 @@ struct hark_listener *hark_listener_free(struct hark_listener *listener)
 {
     if (!listener)
         return NULL;
-    if (listener->has_place && listener->fd >= 0 && listener->owner == getpid())
+    if (listener->has_place && listener->fd >= 0 && listener->owner == getpid() &&
+        !(listener->options.flags & HARK_LISTEN_KEEP_NAME))
         place_unlink(&listener->place);
     fd_close(listener->fd);
     place_done(&listener->place);

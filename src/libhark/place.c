@@ -18,10 +18,23 @@
 #define SIOCUNIXFILE (SIOCPROTOPRIVATE + 0) /* linux/un.h, which clashes with sys/un.h */
 #endif
 
-int listen_socket_type(const struct hark_listen_options *options)
+int listen_socket(int family, const struct hark_listen_options *options, int *ret_fd)
 {
-    return options->type | SOCK_CLOEXEC |
-           (options->flags & HARK_LISTEN_NONBLOCK ? SOCK_NONBLOCK : 0);
+    int type =
+        options->type | SOCK_CLOEXEC | (options->flags & HARK_LISTEN_NONBLOCK ? SOCK_NONBLOCK : 0);
+    int fd = socket(family, type, options->protocol);
+
+    if (fd < 0)
+        return -errno;
+    *ret_fd = fd;
+    return 0;
+}
+
+int listen_prepare(int fd, const struct hark_listen_options *options)
+{
+    int r = options->prepare ? options->prepare(fd, options->userdata) : 0;
+
+    return r < 0 ? r : 0;
 }
 
 int listen_start(int fd, const struct hark_listen_options *options)
@@ -121,9 +134,11 @@ static int place_bind(struct place *place, const struct hark_listen_options *opt
 
     if (r < 0)
         return r;
-    fd = socket(AF_UNIX, listen_socket_type(options), 0);
-    if (fd < 0)
-        return -errno;
+    r = listen_socket(AF_UNIX, options, &fd);
+    if (r == 0)
+        r = listen_prepare(fd, options);
+    if (r < 0)
+        return r;
     r = bind_unix(fd, &request);
     if (r < 0)
         return r;
@@ -135,6 +150,8 @@ static int place_bind(struct place *place, const struct hark_listen_options *opt
         place->inode = 0;
         return r;
     }
+    /* As systemd does: who watches for the name to connect, looks again when it can. */
+    (void)utimensat(place->path.directory_fd, place->path.name, NULL, AT_SYMLINK_NOFOLLOW);
     *ret_fd = take_fd(&fd);
     return 0;
 }
@@ -158,8 +175,7 @@ void place_done(struct place *place)
     path_done(&place->path);
 }
 
-/* Creates what is missing of the directories above name; text is absolute. */
-static int make_parents(const char *text)
+int place_make_parents(const char *text, mode_t mode)
 {
     cleanup_free char *copy = strdup(text);
     cleanup_close int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -172,7 +188,7 @@ static int make_parents(const char *text)
     *strrchr(copy, '/') = '\0';
     for (char *part = strtok_r(copy, "/", &state); part; part = strtok_r(NULL, "/", &state)) {
         struct bind_request request = {
-            .directory_fd = fd, .name = part, .mode = 0755, .owner = (uid_t)-1, .group = (gid_t)-1};
+            .directory_fd = fd, .name = part, .mode = mode, .owner = (uid_t)-1, .group = (gid_t)-1};
         int next = openat(fd, part, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
         if (next < 0 && errno == ENOENT) {
@@ -199,7 +215,7 @@ int place_open(const char *text, const struct hark_listen_options *options, stru
     r = path_open(absolute, ret_path);
     if (r != -ENOENT || !(options->flags & HARK_LISTEN_MKDIR))
         return r;
-    r = make_parents(absolute);
+    r = place_make_parents(absolute, options->directory_mode);
     return r < 0 ? r : path_open(absolute, ret_path);
 }
 

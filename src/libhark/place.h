@@ -28,6 +28,9 @@ struct place {
         .path = PATH_INIT                                                                          \
     }
 
+/* Creates what is missing of the directories above the last component of an absolute path. */
+int place_make_parents(const char *text, mode_t mode);
+
 /* For HARK_LISTEN_MKDIR the missing directories are made. Errors as path_open(), mkdir(2). */
 int place_open(const char *text, const struct hark_listen_options *options, struct path *ret_path);
 
@@ -42,6 +45,7 @@ int place_bind_wait(struct place *place, const struct hark_listen_options *optio
 void place_unlink(const struct place *place);
 void place_done(struct place *place);
 
-/* Of any family: the second argument of socket(2); and listen(2) where the type needs it. */
-int listen_socket_type(const struct hark_listen_options *options);
+/* Of any family: socket(2); the caller's preparations; listen(2) where the type needs it. */
+int listen_socket(int family, const struct hark_listen_options *options, int *ret_fd);
+int listen_prepare(int fd, const struct hark_listen_options *options);
 int listen_start(int fd, const struct hark_listen_options *options);

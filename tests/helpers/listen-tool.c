@@ -3,6 +3,7 @@
  * A server on hark_listen(): listen-tool [OPTION…] ADDRESS
  *
  *   -t stream|dgram|seqpacket  -m MODE  -o UID  -g GID  -w TIMEOUT_MS  -p (make parents)  -n NAME
+ *   -d MODE of parents  -k (keep the name)
  *   -1   leave at once, cleanly, when it listens
  *
  * Says "ready" on standard output when it listens, answers each connection or datagram with its
@@ -101,7 +102,7 @@ int main(int argc, char **argv)
     bool once = false;
     sigset_t mask;
 
-    for (int option; (option = getopt(argc, argv, "t:m:o:g:w:pn:1")) != -1;)
+    for (int option; (option = getopt(argc, argv, "t:m:o:g:w:pn:d:k1")) != -1;)
         switch (option) {
         case 't':
             options.type = parse_type(optarg);
@@ -120,6 +121,12 @@ int main(int argc, char **argv)
             break;
         case 'p':
             options.flags |= HARK_LISTEN_MKDIR;
+            break;
+        case 'd':
+            options.directory_mode = (mode_t)strtoul(optarg, NULL, 8);
+            break;
+        case 'k':
+            options.flags |= HARK_LISTEN_KEEP_NAME;
             break;
         case 'n':
             options.name = optarg;
