@@ -86,6 +86,11 @@ static const struct unit_key keys[] = {
     {"Type", read_type, FIELD(type)},
 };
 
+/* [X-Hark]. unit-file has read Ignore= by itself; the rest is about sockets. */
+static const struct unit_key own_keys[] = {
+    {"Ignore", read_nothing, 0},
+};
+
 /* A part of systemd's service_verify(). */
 static void verify(const struct service_unit *unit, struct problems *problems)
 {
@@ -123,7 +128,10 @@ int service_unit_new(const struct unit_file *file, struct problems *problems,
         {keys, sizeof(keys) / sizeof(keys[0]), unit},
         exec_context_keys(&unit->exec),
     };
+    const struct unit_keys own_table = {own_keys, sizeof(own_keys) / sizeof(own_keys[0]), unit};
     int r = unit_values_read(file, SECTION_SERVICE, tables, 2, problems);
+    if (r == 0)
+        r = unit_values_read(file, SECTION_X_HARK, &own_table, 1, problems);
     if (r < 0)
         return r;
     exec_context_settle(&unit->exec);

@@ -206,7 +206,28 @@ static int read_symlinks(const struct value_source *source, void *field)
     }
 }
 
+static int read_overflow(const struct value_source *source, void *field)
+{
+    static const char *const names[] = {
+        [SOCKET_OVERFLOW_CLOSE] = "close",
+        [SOCKET_OVERFLOW_WAIT] = "wait",
+        NULL,
+    };
+    int choice = value_choice(source->use->value, names);
+
+    if (choice < 0)
+        return value_fault(source, "not close or wait");
+    *(enum socket_overflow *)field = (enum socket_overflow)choice;
+    return 0;
+}
+
 #define FIELD(name_) offsetof(struct socket_unit, name_)
+
+/* [X-Hark]. unit-file has read Ignore= by itself. */
+static const struct unit_key own_keys[] = {
+    {"Ignore", read_nothing, 0},
+    {"Overflow", read_overflow, FIELD(overflow)},
+};
 
 static const struct unit_key keys[] = {
     {"Accept", read_boolean, FIELD(accept)},
@@ -394,7 +415,10 @@ int socket_unit_new(const struct unit_file *file, struct problems *problems,
         {keys, sizeof(keys) / sizeof(keys[0]), unit},
         exec_context_keys(&unit->exec),
     };
+    const struct unit_keys own_table = {own_keys, sizeof(own_keys) / sizeof(own_keys[0]), unit};
     int r = unit_values_read(file, SECTION_SOCKET, tables, 2, problems);
+    if (r == 0)
+        r = unit_values_read(file, SECTION_X_HARK, &own_table, 1, problems);
     if (r == 0)
         r = settle(unit);
     if (r == -ENAMETOOLONG || r == -EINVAL) {

@@ -61,6 +61,12 @@ enum socket_timestamping {
     TIMESTAMPING_NS,
 };
 
+/* Overflow= of [X-Hark]: what becomes of a connection beyond MaxConnections=. */
+enum socket_overflow {
+    SOCKET_OVERFLOW_CLOSE, /* as systemd */
+    SOCKET_OVERFLOW_WAIT,  /* it stays in the backlog */
+};
+
 /* So many in so long; either 0 means without limit. */
 struct rate_limit {
     uint64_t interval; /* microseconds */
@@ -86,6 +92,7 @@ struct socket_unit {
     unsigned max_connections;            /* with accept */
     unsigned max_connections_per_source; /* 0: without limit */
     struct rate_limit trigger_limit, poll_limit;
+    enum socket_overflow overflow;
 
     /* Options of sockets. Where nothing is said of a default it is "leave it alone". */
     int protocol; /* IPPROTO_UDPLITE, IPPROTO_SCTP, IPPROTO_MPTCP, or 0 */

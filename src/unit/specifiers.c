@@ -282,7 +282,8 @@ int specifiers_expand(const char *text, enum specifier_set set,
         return -ENOMEM;
     while (*text && r == 0)
         r = expand_next(&text, context, output, &length);
-    if (fclose(output) != 0 && r == 0)
+    /* Without memory for the buffer glibc's fclose() succeeds all the same. */
+    if ((fclose(output) != 0 || !result) && r == 0)
         r = -ENOMEM;
     if (r < 0)
         return r;

@@ -121,6 +121,13 @@ bool value_is_user(const char *text)
     return true;
 }
 
+int read_nothing(const struct value_source *source, void *field)
+{
+    (void)source;
+    (void)field;
+    return 0;
+}
+
 int read_boolean(const struct value_source *source, void *field)
 {
     return value_check(source, value_boolean(source->use->value, field), "yes or no");

@@ -76,6 +76,7 @@ bool value_is_user(const char *text);
 int value_choice(const char *text, const char *const *names);
 
 /* Readers. The comment is the type of the field. */
+int read_nothing(const struct value_source *source, void *field);  /* any: it is left alone */
 int read_boolean(const struct value_source *source, void *field);  /* bool */
 int read_unsigned(const struct value_source *source, void *field); /* unsigned */
 int read_integer(const struct value_source *source, void *field);  /* int */

@@ -99,11 +99,12 @@ TEST(one_empty_condition_resets_all)
     struct problems problems = {0};
 
     ASSERT_STRING(judge("[Unit]\n"
-                        "ConditionPathExists=/a\nAssertPathExists=/b\nConditionHost=\n"
-                        "ConditionUser=root\n",
+                        "ConditionSecurity=a\nAssertSecurity=b\nConditionHost=\n"
+                        "ConditionACPower=yes\nConditionUser=root\n",
                         &problems),
-                  "ConditionPathExists=/a neutral\nAssertPathExists=/b refused\n"
-                  "ConditionHost= neutral\nConditionUser=root refused\n");
+                  "ConditionSecurity=a neutral\nAssertSecurity=b refused\n"
+                  "ConditionHost= honoured\nConditionACPower=yes refused\n"
+                  "ConditionUser=root honoured\n");
     problems_done(&problems);
 }
 
