@@ -2,34 +2,33 @@
 #include "supervisor/fork-server.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "basic/cleanup.h"
 #include "basic/clock.h"
 #include "basic/signals.h"
+#include "supervisor/endpoint.h"
 #include "supervisor/server-message.h"
 
 /* How long to stop accepting when descriptors, memory or processes ran out; a poke ends it early.
  */
 #define BACK_OFF_MSEC 100
 
+/* After so long a connection that was to be refused is gone: somebody else took it. */
+#define REFUSE_USEC (5 * USEC_PER_MSEC)
+
 /* epoll data: an endpoint's number, or one of these. */
 #define EVENT_CONTROL UINT32_MAX
 #define EVENT_POKE    (UINT32_MAX - 1)
-
-/* A listener this server accepts from, or (without accept) a program it may be told to start. */
-struct endpoint {
-    uint32_t unit;
-    bool accept;
-    int fd;
-    bool watched;
-    struct prepared_plan *plan;
-};
 
 struct fork_server {
     const struct fork_server_setup *setup;
@@ -58,6 +57,11 @@ static void poke_siblings(const struct fork_server *server)
 
 /* ---- Setting up ------------------------------------------------------------------------------ */
 
+static void on_alarm(int signal_number)
+{
+    (void)signal_number;
+}
+
 /* What the program of a handler must not inherit goes here once, not in each child. Blocked instead
  * of ignored: an ignored signal would stay ignored over exec, and a terminal or a cgroup sends
  * TERM, INT, HUP and QUIT to everyone; when this process ends is the supervisor's decision. */
@@ -69,6 +73,9 @@ static int reset_signals(void)
     if (sigprocmask(SIG_SETMASK, &all, NULL) < 0)
         return -errno;
     signals_set_default();
+    /* For an accept(2) that would wait. */
+    if (sigaction(SIGALRM, &(struct sigaction){.sa_handler = on_alarm}, NULL) < 0)
+        return -errno;
     return spawn_install_interrupt();
 }
 
@@ -87,7 +94,7 @@ static int close_inherited(const struct fork_server_setup *setup)
         keep[n++] = setup->poke_fds[i];
     for (size_t i = 0; i < setup->n_units; i++)
         for (size_t j = 0; j < setup->units[i].n_listeners; j++)
-            keep[n++] = setup->units[i].listeners[j];
+            keep[n++] = setup->units[i].listeners[j].fd;
     return fd_close_all_from(STDERR_FILENO + 1, keep, n);
 }
 
@@ -103,78 +110,23 @@ static void pin(int cpu)
     (void)sched_setaffinity(0, sizeof(set), &set);
 }
 
-static int prepare_accepting(struct fork_server *server, uint32_t number)
-{
-    const struct fork_server_unit *unit = &server->setup->units[number];
-
-    for (size_t i = 0; i < unit->n_listeners; i++) {
-        struct endpoint *endpoint = &server->endpoints[server->n_endpoints];
-        struct spawn_plan plan = *unit->plan;
-
-        plan.listener = unit->listeners[i];
-        plan.n_fds = 0;
-        plan.flags |= SPAWN_WITH_ACCEPT | (unit->listeners_shared ? SPAWN_MAY_BLOCK : 0);
-        plan.counter = &server->setup->slots->units[number].instance;
-        int r = spawn_plan_prepare(&plan, &endpoint->plan);
-        if (r < 0)
-            return r;
-        endpoint->unit = number;
-        endpoint->accept = true;
-        endpoint->fd = plan.listener;
-        server->n_endpoints++;
-    }
-    return 0;
-}
-
-/* The descriptors are handed over as first_fd and on: first get them out of the way of each other.
- */
-static int prepare_program(struct fork_server *server, uint32_t number)
-{
-    const struct fork_server_unit *unit = &server->setup->units[number];
-    struct endpoint *endpoint = &server->endpoints[server->n_endpoints];
-    struct spawn_plan plan = *unit->plan;
-    cleanup_free int *fds = calloc(unit->n_listeners + 1, sizeof(*fds));
-    int lowest = plan.first_fd + (int)unit->n_listeners;
-
-    if (fds == NULL)
-        return -ENOMEM;
-    for (size_t i = 0; i < unit->n_listeners; i++) {
-        fds[i] = unit->listeners[i];
-        int r = fd_move_above(&fds[i], lowest);
-        if (r < 0)
-            return r;
-    }
-    plan.fds = fds;
-    plan.n_fds = unit->n_listeners;
-    plan.counter = &server->setup->slots->units[number].instance;
-    int r = spawn_plan_prepare(&plan, &endpoint->plan);
-    if (r < 0)
-        return r;
-    endpoint->unit = number;
-    endpoint->fd = -1;
-    server->n_endpoints++;
-    return 0;
-}
-
 static int prepare_endpoints(struct fork_server *server)
 {
     const struct fork_server_setup *setup = server->setup;
-    size_t most = 0;
+    int r = endpoints_new(setup, &server->endpoints, &server->n_endpoints);
 
-    for (size_t i = 0; i < setup->n_units; i++)
-        most += setup->units[i].n_listeners + 1;
-    server->endpoints = calloc(most, sizeof(*server->endpoints));
+    if (r < 0)
+        return r;
     server->hints = calloc(setup->n_units, sizeof(*server->hints));
-    if (server->endpoints == NULL || server->hints == NULL)
+    if (server->hints == NULL)
         return -ENOMEM;
-    for (uint32_t i = 0; i < setup->n_units; i++) {
-        int r = setup->units[i].accept ? prepare_accepting(server, i) : prepare_program(server, i);
-        if (r < 0)
-            return r;
-        /* Servers start their searches apart, so that they rarely want the same slot. */
+    /* Servers start their searches apart, so that they rarely want the same slot. */
+    for (uint32_t i = 0; i < setup->n_units; i++)
         server->hints[i] =
             (uint32_t)((uint64_t)setup->slots->units[i].n * setup->index / setup->n_servers);
-    }
+    /* Whoever cannot be prepared now is tried again when there is something to do for it. */
+    for (size_t i = 0; i < server->n_endpoints; i++)
+        (void)endpoint_prepare(&server->endpoints[i], setup);
     return 0;
 }
 
@@ -197,18 +149,25 @@ static void stop_watching(struct fork_server *server, struct endpoint *endpoint)
 
 /* EPOLLEXCLUSIVE wakes one server per connection. If that one then does not accept, nothing wakes
  * the others: only removing and adding the listener makes epoll look at the backlog again. */
+static void watch_again(struct fork_server *server, uint32_t number)
+{
+    struct endpoint *endpoint = &server->endpoints[number];
+
+    stop_watching(server, endpoint);
+    if (endpoint->paused_usec == 0)
+        endpoint->watched = watch(server, endpoint->fd, EPOLLIN | EPOLLEXCLUSIVE, number) >= 0;
+}
+
 static void watch_all_again(struct fork_server *server)
 {
-    for (uint32_t i = 0; i < server->n_endpoints; i++) {
-        struct endpoint *endpoint = &server->endpoints[i];
-
-        if (!endpoint->accept)
-            continue;
-        stop_watching(server, endpoint);
-        endpoint->watched = watch(server, endpoint->fd, EPOLLIN | EPOLLEXCLUSIVE, i) >= 0;
-    }
+    for (uint32_t i = 0; i < server->n_endpoints; i++)
+        if (server->endpoints[i].accept)
+            watch_again(server, i);
     server->backing_off = false;
 }
+
+/* ---- Limits ------------------------------------------------------------------------------------
+ */
 
 /* At the limit: the supervisor pokes everyone when it frees a slot. The siblings need no poke, the
  * limit is theirs too. */
@@ -220,16 +179,116 @@ static void pause_unit(struct fork_server *server, uint32_t unit)
     poke(server->setup->wake_fd);
 }
 
+static void tell(struct fork_server *server, enum server_message_type type, uint32_t unit,
+                 int error)
+{
+    const struct server_message message = {.type = type, .unit = unit, .error = error};
+
+    (void)server_message_send(server->setup->control_fd, &message);
+}
+
+/* The siblings count in the same windows and find out for themselves. */
+static void pause_endpoints(struct fork_server *server, const struct endpoint *one, bool all,
+                            uint64_t until_usec)
+{
+    for (size_t i = 0; i < server->n_endpoints; i++) {
+        struct endpoint *endpoint = &server->endpoints[i];
+
+        if (endpoint != one && !(all && endpoint->unit == one->unit))
+            continue;
+        stop_watching(server, endpoint);
+        endpoint->paused_usec = until_usec;
+    }
+    tell(server, SERVER_MESSAGE_LIMIT, one->unit, 0);
+}
+
+/* True when the trigger limit of the unit, or the poll limit of the listener, is reached. */
+static bool is_over_limit(struct fork_server *server, const struct endpoint *endpoint)
+{
+    const struct fork_server_unit *unit = &server->setup->units[endpoint->unit];
+    struct slots_unit *slots = &server->setup->slots->units[endpoint->unit];
+
+    if (unit->trigger_limit.burst == 0 && unit->poll_limit.burst == 0)
+        return false;
+    uint64_t now = monotonic_usec();
+    uint64_t until = rate_window_count(&slots->triggers, &unit->trigger_limit, now);
+    if (until > 0) {
+        pause_endpoints(server, endpoint, true, until);
+        return true;
+    }
+    if (endpoint->polls != NULL)
+        until = rate_window_count(endpoint->polls, &unit->poll_limit, now);
+    if (until > 0)
+        pause_endpoints(server, endpoint, false, until);
+    return until > 0;
+}
+
+/* Ends the pauses that are over; how many milliseconds until the next one is, or -1. */
+static int end_pauses(struct fork_server *server)
+{
+    uint64_t now = 0, next = UINT64_MAX;
+
+    for (uint32_t i = 0; i < server->n_endpoints; i++) {
+        struct endpoint *endpoint = &server->endpoints[i];
+
+        if (endpoint->paused_usec == 0)
+            continue;
+        if (now == 0)
+            now = monotonic_usec();
+        if (endpoint->paused_usec > now) {
+            next = endpoint->paused_usec < next ? endpoint->paused_usec : next;
+            continue;
+        }
+        endpoint->paused_usec = 0;
+        watch_again(server, i);
+    }
+    if (next == UINT64_MAX)
+        return -1;
+    uint64_t msec = (next - now) / USEC_PER_MSEC + 1;
+    return msec > INT_MAX ? INT_MAX : (int)msec;
+}
+
+/* A shared listener may block, and a sibling may have been faster: an alarm ends the waiting, again
+ * and again in case the first one came too early. */
+static int accept_shared(int listener)
+{
+    const struct itimerval soon = {{0, REFUSE_USEC}, {0, REFUSE_USEC}}, never = {{0, 0}, {0, 0}};
+    struct pollfd ready = {.fd = listener, .events = POLLIN};
+    sigset_t alarm;
+
+    if (poll(&ready, 1, 0) <= 0)
+        return -1;
+    sigemptyset(&alarm);
+    sigaddset(&alarm, SIGALRM);
+    (void)sigprocmask(SIG_UNBLOCK, &alarm, NULL);
+    (void)setitimer(ITIMER_REAL, &soon, NULL);
+    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    (void)setitimer(ITIMER_REAL, &never, NULL);
+    (void)sigprocmask(SIG_BLOCK, &alarm, NULL);
+    return fd;
+}
+
+/* The one connection that this process ever has: to close it. */
+static void refuse(struct fork_server *server, const struct endpoint *endpoint)
+{
+    struct slots *slots = server->setup->slots;
+    int fd = endpoint->is_shared ? accept_shared(endpoint->fd)
+                                 : accept4(endpoint->fd, NULL, NULL, SOCK_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    fd_close(fd);
+    if (slots_count_refused(slots, endpoint->unit))
+        poke(server->setup->wake_fd);
+}
+
 /* Something ran out: the connections wait in the backlog, the siblings may fare better. */
 static void back_off(struct fork_server *server, uint32_t unit, int error)
 {
-    const struct server_message message = {
-        .type = SERVER_MESSAGE_TROUBLE, .unit = unit, .error = error};
-
     for (size_t i = 0; i < server->n_endpoints; i++)
         stop_watching(server, &server->endpoints[i]);
     if (!server->backing_off)
-        (void)server_message_send(server->setup->control_fd, &message);
+        tell(server, SERVER_MESSAGE_TROUBLE, unit, error);
     server->backing_off = true;
     poke_siblings(server);
 }
@@ -273,13 +332,35 @@ static int create_child(struct fork_server *server, struct endpoint *endpoint, u
 
 static void serve(struct fork_server *server, struct endpoint *endpoint)
 {
+    const struct fork_server_unit *unit = &server->setup->units[endpoint->unit];
+    const struct plan_source *source = endpoint->source;
     uint32_t slot;
-    int r = create_child(server, endpoint, &slot);
 
-    if (r == -EBUSY)
+    if (is_over_limit(server, endpoint))
+        return;
+    if (source->may_start != NULL && !source->may_start(source->userdata)) {
+        refuse(server, endpoint);
+        return;
+    }
+    int r = endpoint_prepare(endpoint, server->setup);
+    if (r >= 0)
+        r = create_child(server, endpoint, &slot);
+    if (r == -EBUSY && unit->overflow == OVERFLOW_CLOSE)
+        refuse(server, endpoint);
+    else if (r == -EBUSY)
         pause_unit(server, endpoint->unit);
     else if (r < 0)
         back_off(server, endpoint->unit, -r);
+}
+
+static int start_endpoint(struct fork_server *server, struct endpoint *endpoint, uint32_t *ret_slot)
+{
+    const struct plan_source *source = endpoint->source;
+
+    if (source->may_start != NULL && !source->may_start(source->userdata))
+        return -ECANCELED;
+    int r = endpoint_prepare(endpoint, server->setup);
+    return r < 0 ? r : create_child(server, endpoint, ret_slot);
 }
 
 static void start_program(struct fork_server *server, const struct server_message *request)
@@ -288,9 +369,13 @@ static void start_program(struct fork_server *server, const struct server_messag
         .type = SERVER_MESSAGE_STARTED, .unit = request->unit, .number = request->number};
     int r = -ENOENT;
 
-    for (size_t i = 0; i < server->n_endpoints; i++)
-        if (server->endpoints[i].unit == request->unit && !server->endpoints[i].accept)
-            r = create_child(server, &server->endpoints[i], &answer.slot);
+    for (size_t i = 0; i < server->n_endpoints; i++) {
+        struct endpoint *endpoint = &server->endpoints[i];
+
+        if (endpoint->unit == request->unit && !endpoint->accept &&
+            endpoint->program == request->slot)
+            r = start_endpoint(server, endpoint, &answer.slot);
+    }
     answer.error = -r;
     (void)server_message_send(server->setup->control_fd, &answer);
 }
@@ -334,9 +419,11 @@ static _Noreturn void loop(struct fork_server *server)
 {
     for (;;) {
         struct epoll_event events[16];
-        int n = epoll_wait(server->epoll_fd, events, 16, server->backing_off ? BACK_OFF_MSEC : -1);
+        int pause = end_pauses(server);
+        int n =
+            epoll_wait(server->epoll_fd, events, 16, server->backing_off ? BACK_OFF_MSEC : pause);
 
-        if (n == 0)
+        if (n == 0 && server->backing_off)
             watch_all_again(server);
         for (int i = 0; i < n; i++) {
             uint32_t number = events[i].data.u32;

@@ -15,13 +15,30 @@
 #include <stdint.h>
 #include <sys/resource.h>
 
+#include "supervisor/plan-source.h"
 #include "supervisor/slots.h"
 
+/* What becomes of a connection beyond the limit of a unit. */
+enum overflow {
+    OVERFLOW_WAIT,  /* it stays in the backlog */
+    OVERFLOW_CLOSE, /* it is accepted and closed, as systemd does */
+};
+
+struct fork_server_listener {
+    int fd;
+    bool is_shared; /* a passed one: the description may be blocking (SPAWN_MAY_BLOCK) */
+    const struct spawn_socket_option *options; /* set on each connection */
+    size_t n_options;
+};
+
 struct fork_server_unit {
-    bool accept;           /* else its program is started only when the supervisor says so */
-    bool listeners_shared; /* passed ones: the description may be blocking (SPAWN_MAY_BLOCK) */
-    const struct spawn_plan *plan;
-    const int *listeners;
+    bool accept; /* else its programs are started only when the supervisor says so */
+    enum overflow overflow;
+    uint32_t max_per_source;                     /* 0: without limit */
+    struct rate_limit trigger_limit, poll_limit; /* with accept */
+    const struct plan_source *programs;          /* with accept just one */
+    size_t n_programs;
+    const struct fork_server_listener *listeners;
     size_t n_listeners;
 };
 
@@ -34,7 +51,8 @@ struct fork_server_setup {
     int wake_fd;                     /* eventfd: wakes the supervisor */
     const int *poke_fds;             /* eventfd of each server */
     int cpu;                         /* to be pinned to, or -1 */
-    const struct rlimit *open_files; /* what handlers shall have */
+    const cpu_set_t *affinity;       /* what handlers shall have */
+    const struct rlimit *open_files; /* … and this, too */
     const struct fork_server_unit *units;
     size_t n_units;
     pid_t supervisor;

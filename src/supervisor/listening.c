@@ -3,8 +3,10 @@
  * when a living server has it. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "basic/cleanup.h"
 #include "basic/clock.h"
 #include "supervisor/supervisor-state.h"
 
@@ -16,9 +18,9 @@ static int on_backlog_timer(sd_event_source *source, uint64_t usec, void *userda
     bool closed = false, left = false;
 
     (void)usec;
-    for (uint32_t i = 0; i < supervisor->n_units; i++) {
-        closed |= unit_close_drained(supervisor->units[i]);
-        left |= supervisor->units[i]->n_draining > 0;
+    for (uint32_t i = 0; i < supervisor->n_sockets; i++) {
+        closed |= unit_socket_close_drained(supervisor->sockets[i]);
+        left |= supervisor->sockets[i]->n_draining > 0;
     }
     if (closed)
         server_pool_renew(supervisor->pool);
@@ -28,40 +30,84 @@ static int on_backlog_timer(sd_event_source *source, uint64_t usec, void *userda
     return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
-static int watch_traffic(struct unit *unit)
+/* Has the service, if there is one, watch the listeners as they are now. */
+int supervisor_watch_traffic(struct unit *unit)
 {
-    struct fork_server_unit now = unit_for_fork_server(unit);
+    cleanup_free struct service_listener *list =
+        calloc(unit_count_listeners(unit) + 1, sizeof(*list));
+    size_t n = 0;
 
-    return unit->service == NULL
-               ? 0
-               : service_set_listeners(unit->service, now.listeners, now.n_listeners);
+    if (unit->service == NULL)
+        return 0;
+    if (list == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < unit->n_sockets; i++)
+        for (size_t j = 0; unit->starts[i] && j < unit->sockets[i]->n_listeners; j++)
+            list[n++] = (struct service_listener){
+                .listener = unit->sockets[i]->listeners[j].listener,
+                .unit = unit->sockets[i]->unit,
+            };
+    return service_set_listeners(unit->service, list, n);
 }
 
-static void listener_is_back(struct supervisor *supervisor, struct unit *unit,
-                             const struct hark_listener *listener, int old_fd)
-{
-    bool running = unit->service != NULL && service_is_running(unit->service);
+/* Where a listener is. */
+struct location {
+    struct unit_socket *socket;
+    size_t index;
+};
 
-    log_notice("\"%s\" was removed; bound it anew%s", hark_listener_address(listener),
+static bool find_listener(const struct supervisor *supervisor, const struct listener *listener,
+                          struct location *ret_location)
+{
+    for (uint32_t i = 0; i < supervisor->n_sockets; i++)
+        for (size_t j = 0; j < supervisor->sockets[i]->n_listeners; j++)
+            if (supervisor->sockets[i]->listeners[j].listener == listener) {
+                *ret_location = (struct location){supervisor->sockets[i], j};
+                return true;
+            }
+    return false;
+}
+
+static void listener_is_back(struct supervisor *supervisor, const struct location *at, int old_fd)
+{
+    const struct unit_listener *one = &at->socket->listeners[at->index];
+    bool running = false, accept = false;
+
+    for (uint32_t i = 0; i < supervisor->n_units; i++) {
+        struct unit *unit = supervisor->units[i];
+
+        if (!unit_has_socket(unit, at->socket))
+            continue;
+        running |= unit->service != NULL && service_is_running(unit->service);
+        accept |= unit->config.accept;
+        (void)supervisor_watch_traffic(unit);
+    }
+    log_notice("\"%s\" was removed; bound it anew%s", listener_address(one->listener),
                running ? ", for the next program: the one that runs keeps the old socket" : "");
-    unit_drain(unit, old_fd);
-    (void)watch_traffic(unit);
+    watch_resume(one->watch);
+    /* A program without accept that runs has the old socket itself; one that does not run would
+     * have been started if anybody waited there. */
+    if (accept)
+        unit_socket_drain(at->socket, at->index, old_fd);
+    else
+        fd_close(old_fd);
     server_pool_renew(supervisor->pool);
-    supervisor->backlog_timer = sd_event_source_disable_unref(supervisor->backlog_timer);
-    if (unit->n_draining > 0)
+    if (supervisor->backlog_timer != NULL)
+        (void)sd_event_source_set_enabled(supervisor->backlog_timer, SD_EVENT_ONESHOT);
+    else if (at->socket->n_draining > 0)
         (void)sd_event_add_time_relative(supervisor->event, &supervisor->backlog_timer,
                                          CLOCK_MONOTONIC, BACKLOG_LOOK_USEC, 0, on_backlog_timer,
                                          supervisor);
 }
 
-static void listener_is_displaced(struct supervisor *supervisor,
-                                  const struct hark_listener *listener)
+static void listener_is_displaced(struct supervisor *supervisor, const struct listener *listener)
 {
-    const char *address = hark_listener_address(listener);
+    const char *address = listener_address(listener);
     struct hark_holder holder;
     char error[24];
 
-    if (hark_address_holder(address, hark_listener_type(listener), &holder) >= 0 && holder.pid > 0)
+    if (hark_address_holder(address, listener_socket_type(listener), &holder) >= 0 &&
+        holder.pid > 0)
         log_error("\"%s\" was taken over by \"%s\" (pid %d): draining", address, holder.command,
                   holder.pid);
     else
@@ -72,40 +118,34 @@ static void listener_is_displaced(struct supervisor *supervisor,
     supervisor_drain(supervisor);
 }
 
-static void on_listener_lost(struct hark_listener *listener, void *userdata)
+static void on_listener_lost(struct listener *listener, void *userdata)
 {
     struct supervisor *supervisor = userdata;
+    struct location at;
     int old_fd;
-    int r = hark_listener_rebind(listener, &old_fd);
 
+    if (!find_listener(supervisor, listener, &at))
+        return;
+    int r = listener_rebind(listener, &old_fd);
     if (r == -EADDRINUSE) {
         listener_is_displaced(supervisor, listener); /* frees it, and its watch */
-        return;
+    } else if (r < 0) {
+        log_warning("\"%s\" was removed and cannot be bound anew: %s; trying again",
+                    listener_address(listener), strerror(-r));
+        watch_retry(at.socket->listeners[at.index].watch);
+    } else {
+        listener_is_back(supervisor, &at, old_fd);
     }
-    for (uint32_t i = 0; i < supervisor->n_units; i++)
-        for (size_t j = 0; j < supervisor->units[i]->n_listeners; j++) {
-            struct unit *unit = supervisor->units[i];
-
-            if (unit->listeners[j] != listener)
-                continue;
-            if (r < 0) {
-                log_warning("\"%s\" was removed and cannot be bound anew: %s; trying again",
-                            hark_listener_address(listener), strerror(-r));
-                watch_retry(unit->watches[j]);
-            } else {
-                watch_resume(unit->watches[j]);
-                listener_is_back(supervisor, unit, listener, old_fd);
-            }
-        }
 }
 
-int supervisor_watch_listeners(struct supervisor *supervisor, struct unit *unit)
+int supervisor_watch_listeners(struct supervisor *supervisor, struct unit_socket *socket)
 {
-    for (size_t i = 0; i < unit->n_listeners; i++) {
-        int r = watch_new(supervisor->event, unit->listeners[i], on_listener_lost, supervisor,
-                          &unit->watches[i]);
+    for (size_t i = 0; i < socket->n_listeners; i++) {
+        struct unit_listener *one = &socket->listeners[i];
+        int r =
+            watch_new(supervisor->event, one->listener, on_listener_lost, supervisor, &one->watch);
         if (r < 0)
             return r;
     }
-    return watch_traffic(unit);
+    return 0;
 }

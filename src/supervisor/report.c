@@ -99,9 +99,9 @@ bool report_was_handler(const struct spawn_record *record, const struct handler_
 }
 
 bool report_exit(struct report *report, const char *unit, const struct spawn_record *record,
-                 const struct handler_exit *end)
+                 const struct handler_exit *end, bool ignore_failure)
 {
-    bool failure = report_is_failure(end);
+    bool failure = !ignore_failure && report_is_failure(end);
     char description[64], step[128];
 
     if (!report_was_handler(record, end))

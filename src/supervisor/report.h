@@ -31,9 +31,9 @@ void report_init(struct report *report, struct notify *notify);
  * that was killed while it accepted may have had one. */
 bool report_was_handler(const struct spawn_record *record, const struct handler_exit *end);
 
-/* A handler ended. True when it was one. */
+/* A handler ended; ignore_failure: however it did, it is a success. True when it was a handler. */
 bool report_exit(struct report *report, const char *unit, const struct spawn_record *record,
-                 const struct handler_exit *end);
+                 const struct handler_exit *end, bool ignore_failure);
 
 /* The sentence behind "echo@17 (pid 42)": "exited with status 1", "was killed by SEGV". */
 void report_describe_end(const struct handler_exit *end, char *text, size_t size);

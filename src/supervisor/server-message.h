@@ -8,7 +8,7 @@
 
 enum server_message_type {
     /* supervisor to server */
-    SERVER_MESSAGE_START = 1, /* run the program of `unit` now (no accept); number comes back */
+    SERVER_MESSAGE_START = 1, /* run program `slot` of `unit` now (no accept); number comes back */
     SERVER_MESSAGE_PING,      /* number comes back */
     SERVER_MESSAGE_LEAVE,     /* exit at once */
     /* server to supervisor */
@@ -16,6 +16,7 @@ enum server_message_type {
     SERVER_MESSAGE_PONG,    /* answer to PING */
     SERVER_MESSAGE_STARTED, /* answer to START: error is 0 or the errno, slot the program's */
     SERVER_MESSAGE_TROUBLE, /* it stopped accepting for a while: error says why */
+    SERVER_MESSAGE_LIMIT,   /* it stopped accepting because of the unit's trigger or poll limit */
     SERVER_MESSAGE_TYPE_END_,
 };
 

@@ -214,6 +214,7 @@ static _Noreturn void become_server(struct server *server, int control_fd, pid_t
         .wake_fd = pool->wake_fd,
         .poke_fds = pool->poke_fds,
         .cpu = choose_cpu(&pool->affinity, server->index),
+        .affinity = &pool->affinity,
         .open_files = &pool->open_files,
         .supervisor = supervisor,
     };
@@ -320,10 +321,11 @@ bool server_pool_is_empty(const struct server_pool *pool)
     return true;
 }
 
-int server_pool_request_start(struct server_pool *pool, uint32_t unit, uint64_t number)
+int server_pool_request_start(struct server_pool *pool, uint32_t unit, uint32_t program,
+                              uint64_t number)
 {
     const struct server_message message = {
-        .type = SERVER_MESSAGE_START, .unit = unit, .number = number};
+        .type = SERVER_MESSAGE_START, .unit = unit, .slot = program, .number = number};
 
     for (uint32_t i = 0; i < pool->n_servers; i++) {
         struct server *server = &pool->servers[pool->next++ % pool->n_servers];

@@ -18,7 +18,7 @@ struct server_pool;
 struct server_pool_callbacks {
     /* Every server has every listener in its epoll set (again). */
     void (*on_ready)(void *userdata);
-    /* STARTED and TROUBLE. */
+    /* STARTED, TROUBLE, LIMIT. */
     void (*on_message)(void *userdata, const struct server_message *message);
     /* A server has ended (and, unless dismissed, is being replaced). What it had reserved is free.
      */
@@ -53,9 +53,10 @@ void server_pool_renew(struct server_pool *pool);
 void server_pool_dismiss(struct server_pool *pool);
 bool server_pool_is_empty(const struct server_pool *pool);
 
-/* Asks a server to start the program of a unit without accept. -EAGAIN: none is ready, try again at
+/* Asks a server to start a program of a unit without accept. -EAGAIN: none is ready, try again at
  * on_ready or on_death. */
-int server_pool_request_start(struct server_pool *pool, uint32_t unit, uint64_t number);
+int server_pool_request_start(struct server_pool *pool, uint32_t unit, uint32_t program,
+                              uint64_t number);
 
 /* Asks all servers for a sign of life. True when all have answered the last time; one that has not
  * is killed, for it owns nothing and a new one serves at once. */

@@ -8,12 +8,14 @@
 #include "basic/cleanup.h"
 #include "basic/clock.h"
 #include "supervisor/log.h"
+#include "supervisor/rate-window.h"
 
 /* systemd's TriggerLimit for such a socket; where systemd gives it up for good, we pause. */
-#define TRIGGER_LIMIT_USEC (2 * USEC_PER_SEC)
-#define TRIGGER_LIMIT      20
-#define SUSPEND_USEC       (2 * USEC_PER_SEC)
-#define RETRY_USEC         (100 * USEC_PER_MSEC)
+static const struct rate_limit default_trigger_limit = {.interval = 2 * USEC_PER_SEC, .burst = 20};
+
+#define RETRY_USEC (100 * USEC_PER_MSEC)
+#define CONDITION_USEC                                                                             \
+    (1 * USEC_PER_SEC) /* until conditions that were not met are looked at again */
 
 enum service_state {
     SERVICE_WATCHING,
@@ -24,29 +26,56 @@ enum service_state {
     SERVICE_STOPPED,
 };
 
+/* A listener that is watched. */
+struct traffic {
+    struct service *service;
+    struct service_listener of;
+    sd_event_source *io;
+    sd_event_source *pause; /* its poll limit was reached; NULL */
+    struct rate_window polls;
+};
+
+/* Triggers are counted per socket unit. */
+struct trigger {
+    const struct socket_unit *unit;
+    struct rate_window window;
+};
+
 struct service {
-    sd_event *event;
-    struct server_pool *pool;
-    struct slots *slots;
-    uint32_t unit;
+    struct service_options options;
     enum service_state state;
-    sd_event_source **traffic;
-    size_t n_traffic;
+    struct traffic *traffic;
+    struct trigger *triggers; /* one per listener at most */
+    size_t n_traffic, n_triggers;
     sd_event_source *timer;
     uint64_t request;
-    uint64_t window_usec; /* of the trigger limit */
-    unsigned n_triggers;
+    uint32_t program; /* the one that is requested, or runs */
 };
+
+/* ---- Watching -------------------------------------------------------------------------------- */
 
 static void enable_traffic(struct service *service, int enabled)
 {
     for (size_t i = 0; i < service->n_traffic; i++)
-        (void)sd_event_source_set_enabled(service->traffic[i], enabled);
+        if (enabled == SD_EVENT_OFF || service->traffic[i].pause == NULL)
+            (void)sd_event_source_set_enabled(service->traffic[i].io, enabled);
+}
+
+/* FlushPending=: each time before it listens (again). */
+static void flush_traffic(struct service *service)
+{
+    for (size_t i = 0; i < service->n_traffic; i++) {
+        const struct service_listener *of = &service->traffic[i].of;
+
+        if (of->unit != NULL && of->unit->flush_pending)
+            listener_flush(of->listener);
+    }
 }
 
 static void watch_traffic(struct service *service)
 {
     service->state = SERVICE_WATCHING;
+    flush_traffic(service);
     enable_traffic(service, SD_EVENT_ON);
 }
 
@@ -71,74 +100,141 @@ static void suspend(struct service *service, uint64_t usec)
 
 static void request(struct service *service)
 {
+    const struct service_options *options = &service->options;
+
     enable_traffic(service, SD_EVENT_OFF);
-    int r = server_pool_request_start(service->pool, service->unit, ++service->request);
+    int r = server_pool_request_start(options->pool, options->unit, service->program,
+                                      ++service->request);
     service->state = r < 0 ? SERVICE_WANTED : SERVICE_REQUESTED;
 }
 
-static bool too_often(struct service *service)
-{
-    uint64_t now = monotonic_usec();
+/* ---- Limits ---------------------------------------------------------------------------------- */
 
-    if (service->window_usec == 0 || now - service->window_usec > TRIGGER_LIMIT_USEC) {
-        service->window_usec = now;
-        service->n_triggers = 0;
-    }
-    return ++service->n_triggers > TRIGGER_LIMIT;
+static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct traffic *traffic = userdata;
+
+    (void)source;
+    (void)usec;
+    traffic->pause = sd_event_source_disable_unref(traffic->pause);
+    if (traffic->service->state == SERVICE_WATCHING)
+        (void)sd_event_source_set_enabled(traffic->io, SD_EVENT_ON);
+    return 0;
+}
+
+/* PollLimit…=: this listener is not looked at until the window is over. */
+static bool polled_too_often(struct traffic *traffic, uint64_t now)
+{
+    uint64_t until = traffic->of.unit == NULL
+                         ? 0
+                         : rate_window_count(&traffic->polls, &traffic->of.unit->poll_limit, now);
+
+    if (until == 0)
+        return false;
+    (void)sd_event_source_set_enabled(traffic->io, SD_EVENT_OFF);
+    return sd_event_add_time_relative(traffic->service->options.event, &traffic->pause,
+                                      CLOCK_MONOTONIC, until - now, 0, on_pause_over, traffic) >= 0;
+}
+
+static struct rate_window *find_window(struct service *service, const struct socket_unit *unit)
+{
+    for (size_t i = 0; i < service->n_triggers; i++)
+        if (service->triggers[i].unit == unit)
+            return &service->triggers[i].window;
+    service->triggers[service->n_triggers].unit = unit;
+    return &service->triggers[service->n_triggers++].window;
+}
+
+/* TriggerLimit…=: the service pauses until the window is over. */
+static bool triggered_too_often(struct service *service, const struct traffic *traffic,
+                                uint64_t now)
+{
+    const struct socket_unit *unit = traffic->of.unit;
+    const struct rate_limit *limit = unit != NULL ? &unit->trigger_limit : &default_trigger_limit;
+    uint64_t until = rate_window_count(find_window(service, unit), limit, now);
+
+    if (until == 0)
+        return false;
+    log_warning("\"%s\" was started %u times within a short time and left its traffic waiting; "
+                "pausing for %u ms",
+                service->options.name, limit->burst, (unsigned)((until - now) / USEC_PER_MSEC));
+    suspend(service, until - now);
+    return true;
 }
 
 static int on_traffic(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
-    struct service *service = userdata;
+    struct traffic *traffic = userdata;
+    struct service *service = traffic->service;
+    uint64_t now = monotonic_usec();
 
     (void)source;
     (void)fd;
     (void)revents;
-    if (service->state != SERVICE_WATCHING)
+    if (service->state != SERVICE_WATCHING || polled_too_often(traffic, now) ||
+        triggered_too_often(service, traffic, now))
         return 0;
-    if (too_often(service)) {
-        log_warning("the program was started %d times within 2 s and left its traffic waiting; "
-                    "pausing for 2 s",
-                    TRIGGER_LIMIT);
-        service->window_usec = 0;
-        suspend(service, SUSPEND_USEC);
-        return 0;
-    }
+    service->program = 0;
     request(service);
     return 0;
 }
 
+/* ---- What others tell ------------------------------------------------------------------------ */
+
 void service_on_started(struct service *service, const struct server_message *message)
 {
+    const struct service_options *options = &service->options;
+
     if (service->state != SERVICE_REQUESTED || message->number != service->request)
         return;
     /* Busy: its slot is taken, by the answer to an earlier request that we thought was lost with
      * its server, or by a program that is not quite gone. */
     if (message->error == 0 ||
-        (message->error == EBUSY && slots_used(service->slots, service->unit) > 0)) {
+        (message->error == EBUSY && slots_used(options->slots, options->unit) > 0)) {
         service->state = SERVICE_RUNNING;
         return;
     }
+    if (message->error == ECANCELED) {
+        log_notice("\"%s\" is not started: one of its conditions is not met", options->name);
+        suspend(service, CONDITION_USEC);
+        return;
+    }
     if (message->error != EBUSY)
-        log_error("cannot create a process for the program: %s", strerror(message->error));
+        log_error("cannot start \"%s\": %s", options->name, strerror(message->error));
     suspend(service, RETRY_USEC);
 }
 
 void service_on_servers(struct service *service)
 {
-    bool lost =
-        service->state == SERVICE_REQUESTED && slots_used(service->slots, service->unit) == 0;
+    bool lost = service->state == SERVICE_REQUESTED &&
+                slots_used(service->options.slots, service->options.unit) == 0;
 
     if (service->state == SERVICE_WANTED || lost)
         request(service);
 }
 
-void service_on_exit(struct service *service)
+void service_on_room(struct service *service)
 {
-    if (service->state == SERVICE_REQUESTED || service->state == SERVICE_RUNNING) {
-        service->request++; /* an answer that is still on its way is out of date */
-        watch_traffic(service);
+    if (service->state == SERVICE_WANTED)
+        request(service);
+}
+
+void service_on_exit(struct service *service, bool success)
+{
+    if (service->state != SERVICE_REQUESTED && service->state != SERVICE_RUNNING)
+        return;
+    service->request++; /* an answer that is still on its way is out of date */
+    if (success && service->program + 1 < service->options.n_programs) {
+        service->program++;
+        service->state = SERVICE_WANTED; /* until its slot is free */
+        return;
     }
+    watch_traffic(service);
+}
+
+uint32_t service_program(const struct service *service)
+{
+    return service->program;
 }
 
 bool service_is_running(const struct service *service)
@@ -146,13 +242,19 @@ bool service_is_running(const struct service *service)
     return service->state == SERVICE_REQUESTED || service->state == SERVICE_RUNNING;
 }
 
+/* ---- Life ------------------------------------------------------------------------------------ */
+
 static void forget_traffic(struct service *service)
 {
-    for (size_t i = 0; i < service->n_traffic; i++)
-        sd_event_source_disable_unref(service->traffic[i]);
+    for (size_t i = 0; i < service->n_traffic; i++) {
+        sd_event_source_disable_unref(service->traffic[i].io);
+        sd_event_source_disable_unref(service->traffic[i].pause);
+    }
     free(service->traffic);
+    free(service->triggers);
     service->traffic = NULL;
-    service->n_traffic = 0;
+    service->triggers = NULL;
+    service->n_traffic = service->n_triggers = 0;
 }
 
 void service_stop(struct service *service)
@@ -161,34 +263,41 @@ void service_stop(struct service *service)
     forget_traffic(service);
 }
 
-int service_set_listeners(struct service *service, const int *fds, size_t n)
+int service_set_listeners(struct service *service, const struct service_listener *listeners,
+                          size_t n)
 {
     forget_traffic(service);
-    service->traffic = calloc(n, sizeof(*service->traffic));
-    if (service->traffic == NULL)
+    service->traffic = calloc(n + 1, sizeof(*service->traffic));
+    service->triggers = calloc(n + 1, sizeof(*service->triggers));
+    if (service->traffic == NULL || service->triggers == NULL)
         return -ENOMEM;
     for (size_t i = 0; i < n; i++) {
-        int r = sd_event_add_io(service->event, &service->traffic[i], fds[i], EPOLLIN, on_traffic,
-                                service);
+        struct traffic *traffic = &service->traffic[i];
+
+        traffic->service = service;
+        traffic->of = listeners[i];
+        int r = sd_event_add_io(service->options.event, &traffic->io,
+                                listener_fd(listeners[i].listener), EPOLLIN, on_traffic, traffic);
         if (r < 0)
             return r;
         service->n_traffic = i + 1;
     }
-    if (service->state != SERVICE_WATCHING)
+    if (service->state == SERVICE_WATCHING)
+        flush_traffic(service);
+    else
         enable_traffic(service, SD_EVENT_OFF);
     return 0;
 }
 
-int service_new(sd_event *event, struct server_pool *pool, struct slots *slots, uint32_t unit,
-                struct service **ret_service)
+int service_new(const struct service_options *options, struct service **ret_service)
 {
     cleanup_free struct service *service = calloc(1, sizeof(*service));
 
     if (service == NULL)
         return -ENOMEM;
-    *service = (struct service){.event = event, .pool = pool, .slots = slots, .unit = unit};
-    int r = sd_event_add_time(event, &service->timer, CLOCK_MONOTONIC, 0, USEC_PER_MSEC, on_timer,
-                              service);
+    service->options = *options;
+    int r = sd_event_add_time(options->event, &service->timer, CLOCK_MONOTONIC, 0, USEC_PER_MSEC,
+                              on_timer, service);
     if (r < 0)
         return r;
     (void)sd_event_source_set_enabled(service->timer, SD_EVENT_OFF);

@@ -43,25 +43,43 @@ static int map_memory(struct slots *slots)
     return 0;
 }
 
-int slots_new(const uint32_t *capacities, uint32_t n_units, uint32_t n_servers,
+/* Gives each unit its ranges. */
+static void divide(struct slots *slots, const struct slots_request *requests, uint32_t n_units)
+{
+    uint32_t first = 0, first_poll = 0;
+
+    for (uint32_t i = 0; i < n_units; i++) {
+        slots->units[i].first = first;
+        slots->units[i].n = requests[i].n_slots;
+        slots->units[i].first_poll = first_poll;
+        slots->units[i].n_polls = requests[i].n_listeners;
+        first += requests[i].n_slots;
+        first_poll += requests[i].n_listeners;
+    }
+}
+
+int slots_new(const struct slots_request *requests, uint32_t n_units, uint32_t n_servers,
               struct slots **ret_slots)
 {
     cleanup(slots_cleanup) struct slots *slots = calloc(1, sizeof(*slots));
-    uint64_t n_slots = 0;
+    uint64_t n_slots = 0, n_listeners = 0;
 
     if (slots == NULL)
         return -ENOMEM;
     slots->fd = -1;
     for (uint32_t i = 0; i < n_units; i++) {
-        if (capacities[i] == 0)
+        if (requests[i].n_slots == 0)
             return -EINVAL;
-        n_slots += capacities[i];
+        n_slots += requests[i].n_slots;
+        n_listeners += requests[i].n_listeners;
     }
-    if (n_units == 0 || n_servers == 0 || n_servers > SERVERS_MAX || n_slots > SLOTS_MAX)
+    if (n_units == 0 || n_servers == 0 || n_servers > SERVERS_MAX || n_slots > SLOTS_MAX ||
+        n_listeners > SLOTS_MAX)
         return -EINVAL;
     size_t units = align(sizeof(struct slots_header));
     size_t windows = units + align(n_units * sizeof(struct slots_unit));
-    size_t owners = windows + align(n_servers * sizeof(struct slots_window));
+    size_t polls = windows + align(n_servers * sizeof(struct slots_window));
+    size_t owners = polls + align(n_listeners * sizeof(struct rate_window));
     size_t records = owners + align(n_slots * sizeof(uint64_t));
     slots->size = records + n_slots * sizeof(struct spawn_record);
     int r = map_memory(slots);
@@ -77,12 +95,10 @@ int slots_new(const uint32_t *capacities, uint32_t n_units, uint32_t n_servers,
     };
     slots->units = (void *)(base + units);
     slots->windows = (void *)(base + windows);
+    slots->polls = (void *)(base + polls);
     slots->owners = (void *)(base + owners);
     slots->records = (void *)(base + records);
-    for (uint32_t i = 0, first = 0; i < n_units; first += capacities[i++]) {
-        slots->units[i].first = first;
-        slots->units[i].n = capacities[i];
-    }
+    divide(slots, requests, n_units);
     *ret_slots = take_pointer(&slots);
     return 0;
 }
@@ -150,6 +166,14 @@ bool slots_wake_needed(struct slots *slots)
 {
     return atomic_load(&slots->header->supervisor_asleep) != 0 &&
            atomic_exchange(&slots->header->supervisor_asleep, 0) != 0;
+}
+
+bool slots_count_refused(struct slots *slots, uint32_t unit)
+{
+    struct slots_unit *u = &slots->units[unit];
+
+    atomic_fetch_add(&u->refused, 1);
+    return atomic_exchange(&u->refused_news, 1) == 0;
 }
 
 bool slots_release(struct slots *slots, uint32_t slot)

@@ -24,10 +24,11 @@
 #include <stdint.h>
 
 #include "libhark/spawn.h"
+#include "supervisor/rate-window.h"
 
 #define SLOTS_MAX     65536
 #define SERVERS_MAX   256
-#define SLOTS_VERSION 1
+#define SLOTS_VERSION 2
 
 /* Which incarnation of a fork server reserved a slot, and its how-many-th reservation that was.
  * Never 0, never used twice: incarnations are numbered from 1 for the life of the supervisor. */
@@ -42,9 +43,14 @@ static inline uint32_t slot_key_incarnation(uint64_t key)
 }
 
 struct slots_unit {
-    uint32_t first, n;         /* its range of slots */
-    _Atomic uint32_t full;     /* a server found no free slot and waits to be poked */
+    uint32_t first, n;            /* its range of slots */
+    uint32_t first_poll, n_polls; /* its range of polls: one per listener */
+    _Atomic uint32_t full;        /* a server found no free slot and waits to be poked */
+    _Atomic uint32_t
+        refused_news; /* more were refused than the supervisor knows (slots_count_refused()) */
     _Atomic uint64_t instance; /* number of the next connection or start */
+    _Atomic uint64_t refused;  /* connections that were closed because of a limit */
+    struct rate_window triggers;
 };
 
 /* The child a server is creating right now: it stands still until the child's program runs. */
@@ -66,13 +72,19 @@ struct slots {
     struct slots_header *header;
     struct slots_unit *units;
     struct slots_window *windows; /* one per server */
+    struct rate_window *polls;    /* one per listener */
     _Atomic uint64_t *owners;     /* one per slot, together, because they are searched */
     struct spawn_record *records;
 };
 
-/* capacities[i] is the number of slots of unit i. -EINVAL when a number is 0 or too large, -ENOMEM,
- * or an errno of memfd_create(2), ftruncate(2). */
-int slots_new(const uint32_t *capacities, uint32_t n_units, uint32_t n_servers,
+/* What a unit needs. */
+struct slots_request {
+    uint32_t n_slots, n_listeners;
+};
+
+/* -EINVAL when a number is 0 (but for listeners) or too large, -ENOMEM, or an errno of
+ * memfd_create(2), ftruncate(2). */
+int slots_new(const struct slots_request *requests, uint32_t n_units, uint32_t n_servers,
               struct slots **ret_slots);
 struct slots *slots_free(struct slots *slots);
 
@@ -89,6 +101,9 @@ int slots_reserve(struct slots *slots, uint32_t unit, uint64_t key, uint32_t *hi
 void slots_cancel(struct slots *slots, uint32_t slot);
 /* Fork server: true once when the supervisor sleeps and must be told of new children. */
 bool slots_wake_needed(struct slots *slots);
+
+/* Counts a connection that was refused; true once until the supervisor has looked. */
+bool slots_count_refused(struct slots *slots, uint32_t unit);
 
 /* Supervisor: frees the slot; true when servers wait for a slot of its unit. */
 bool slots_release(struct slots *slots, uint32_t slot);

@@ -50,7 +50,7 @@ static int on_goodbye(sd_event_source *source, uint64_t usec, void *userdata)
 void supervisor_end_if_done(struct supervisor *supervisor)
 {
     if (supervisor->state < SUPERVISOR_DRAINING || !server_pool_is_empty(supervisor->pool) ||
-        supervisor_count_running(supervisor) > 0)
+        supervisor_count_running(supervisor) > 0 || !supervisor_sockets_are_stopped(supervisor))
         return;
     supervisor->stop_timer = sd_event_source_disable_unref(supervisor->stop_timer);
     supervisor_report_state(supervisor);
@@ -91,8 +91,8 @@ static void stop_accepting(struct supervisor *supervisor)
         if (supervisor->units[i]->service != NULL)
             service_stop(supervisor->units[i]->service);
     server_pool_dismiss(supervisor->pool);
-    for (uint32_t i = 0; i < supervisor->n_units; i++)
-        unit_close_listeners(supervisor->units[i]);
+    for (uint32_t i = 0; i < supervisor->n_sockets; i++)
+        unit_socket_stop(supervisor->sockets[i]);
     supervisor->watchdog_timer = sd_event_source_disable_unref(supervisor->watchdog_timer);
     supervisor->backlog_timer = sd_event_source_disable_unref(supervisor->backlog_timer);
 }

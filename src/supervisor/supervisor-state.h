@@ -40,6 +40,8 @@ struct supervisor {
     struct slots *slots;
     struct waiting *waiting;
     struct server_pool *pool;
+    struct unit_socket **sockets;
+    uint32_t n_sockets, n_started; /* they start one after another */
     struct unit **units;
     uint32_t n_units;
     struct fork_server_unit *server_units;
@@ -51,11 +53,12 @@ struct supervisor {
     sd_event_source *backlog_timer; /* looks at old sockets */
     uint64_t watchdog_usec;
     bool watchdog_owed;
-    struct log_limit troubles;
+    struct log_limit troubles, refusals;
 };
 
 /* supervisor-state.c */
 unsigned supervisor_count_running(const struct supervisor *supervisor);
+bool supervisor_sockets_are_stopped(const struct supervisor *supervisor);
 void supervisor_report_state(struct supervisor *supervisor);
 
 /* stopping.c: SIGQUIT, SIGTERM, and looking whether everything is over. */
@@ -64,5 +67,8 @@ void supervisor_stop(struct supervisor *supervisor);
 void supervisor_signal_handlers(struct supervisor *supervisor, int signal_number);
 void supervisor_end_if_done(struct supervisor *supervisor);
 
-/* listening.c: 0, or a negative errno. */
-int supervisor_watch_listeners(struct supervisor *supervisor, struct unit *unit);
+/* listening.c: 0, or a negative errno. Names that are taken away, and traffic that starts a
+ * service.
+ */
+int supervisor_watch_listeners(struct supervisor *supervisor, struct unit_socket *socket);
+int supervisor_watch_traffic(struct unit *unit);

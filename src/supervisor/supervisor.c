@@ -58,12 +58,72 @@ static void raise_open_files(struct supervisor *supervisor)
 
 static void say_ready(struct supervisor *supervisor)
 {
-    for (uint32_t i = 0; i < supervisor->n_units; i++)
-        for (size_t j = 0; j < supervisor->units[i]->n_listeners; j++)
+    for (uint32_t i = 0; i < supervisor->n_sockets; i++)
+        for (size_t j = 0; j < supervisor->sockets[i]->n_listeners; j++)
             log_info("listening on \"%s\"",
-                     hark_listener_address(supervisor->units[i]->listeners[j]));
+                     listener_address(supervisor->sockets[i]->listeners[j].listener));
     notify_state(supervisor->notify, "READY=1");
     supervisor_report_state(supervisor);
+}
+
+/* ---- Sockets, one after another, then the fork servers -----------------------------------------
+ */
+
+/* Ends with that status, unless there is one already. */
+static void give_up(struct supervisor *supervisor, int exit_status)
+{
+    if (supervisor->exit_status == 0)
+        supervisor->exit_status = exit_status;
+    if (supervisor->state < SUPERVISOR_DRAINING)
+        supervisor_stop(supervisor);
+}
+
+static void start_servers(struct supervisor *supervisor)
+{
+    int r = 0;
+
+    for (uint32_t i = 0; i < supervisor->n_units && r >= 0; i++)
+        r = supervisor_watch_traffic(supervisor->units[i]);
+    for (uint32_t i = 0; i < supervisor->n_sockets && r >= 0; i++)
+        r = supervisor_watch_listeners(supervisor, supervisor->sockets[i]);
+    if (r >= 0)
+        r = server_pool_start(supervisor->pool);
+    if (r >= 0)
+        return;
+    log_error("cannot set up: %s", strerror(-r));
+    give_up(supervisor, EXIT_FAILURE);
+}
+
+static void start_next_socket(struct supervisor *supervisor)
+{
+    if (supervisor->n_started == supervisor->n_sockets)
+        start_servers(supervisor);
+    else
+        unit_socket_start(supervisor->sockets[supervisor->n_started++]);
+}
+
+static int exit_status_of(int error)
+{
+    switch (error) {
+    case -EADDRINUSE:
+        return SUPERVISOR_EXIT_DISPLACED;
+    case -ECHILD:
+        return SUPERVISOR_EXIT_COMMAND;
+    default:
+        return SUPERVISOR_EXIT_CANNOT_LISTEN;
+    }
+}
+
+static void on_socket_changed(struct unit_socket *socket, void *userdata)
+{
+    struct supervisor *supervisor = userdata;
+
+    if (socket->error < 0)
+        give_up(supervisor, exit_status_of(socket->error));
+    if (supervisor->state == SUPERVISOR_STARTING && socket->state == UNIT_SOCKET_LISTENING)
+        start_next_socket(supervisor);
+    else
+        supervisor_end_if_done(supervisor);
 }
 
 /* ---- What the parts tell --------------------------------------------------------------------- */
@@ -75,20 +135,32 @@ static void end_with_program(struct supervisor *supervisor, const struct handler
     supervisor_drain(supervisor);
 }
 
+/* By the limit per source, before it became a handler. */
+static bool was_refused(const struct spawn_record *record)
+{
+    return atomic_load(&record->step) == SPAWN_ADMISSION &&
+           atomic_load(&record->error) == ECONNREFUSED;
+}
+
 static void on_exit_of_handler(void *userdata, uint32_t slot, const struct handler_exit *end)
 {
     struct supervisor *supervisor = userdata;
     struct unit *unit = supervisor->units[slots_unit_of(supervisor->slots, slot)];
-
     struct spawn_record *record = &supervisor->slots->records[slot];
+    uint32_t program = unit->service != NULL ? service_program(unit->service) : 0;
+    bool ignore_failure = unit->programs[program].ignore_failure;
 
+    if (was_refused(record)) {
+        (void)slots_count_refused(supervisor->slots, unit->index);
+        return;
+    }
     /* Not numbered yet, and numbers are unique. */
     if (atomic_load(&record->step) == SPAWN_ACCEPT && report_was_handler(record, end))
         record->number = atomic_fetch_add(&supervisor->slots->units[unit->index].instance, 1);
-    report_exit(&supervisor->report, unit->name, record, end);
+    report_exit(&supervisor->report, unit->name, record, end, ignore_failure);
     if (unit->service == NULL)
         return;
-    service_on_exit(unit->service);
+    service_on_exit(unit->service, ignore_failure || (end->code == CLD_EXITED && end->status == 0));
     if (supervisor->options.once)
         end_with_program(supervisor, end);
 }
@@ -111,9 +183,15 @@ static void on_stuck(void *userdata, uint32_t slot)
                     record->pid, spawn_step_name((enum spawn_step)record->step));
 }
 
-static bool is_server(void *userdata, pid_t pid)
+/* Fork servers, and commands of sockets. */
+static bool is_waited_for(void *userdata, pid_t pid)
 {
-    return server_pool_has_pid(((struct supervisor *)userdata)->pool, pid);
+    const struct supervisor *supervisor = userdata;
+
+    for (uint32_t i = 0; i < supervisor->n_sockets; i++)
+        if (commands_pid(supervisor->sockets[i]->running) == pid)
+            return true;
+    return server_pool_has_pid(supervisor->pool, pid);
 }
 
 static void on_child_signal(void *userdata)
@@ -126,10 +204,29 @@ static pid_t server_pid(void *userdata, uint32_t index)
     return server_pool_pid(((struct supervisor *)userdata)->pool, index);
 }
 
+/* Connections that were closed because of a limit since the last look. */
+static void tell_refusals(struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->n_units; i++) {
+        struct slots_unit *unit = &supervisor->slots->units[i];
+
+        if (atomic_load(&unit->refused_news) == 0 || atomic_exchange(&unit->refused_news, 0) == 0)
+            continue;
+        if (log_limit_pass(&supervisor->refusals, "refusals"))
+            log_warning("\"%s\" is at a limit, or its conditions are not met: %" PRIu64
+                        " connections were refused so far",
+                        supervisor->units[i]->name, atomic_load(&unit->refused));
+    }
+}
+
 static void on_looked(void *userdata)
 {
     struct supervisor *supervisor = userdata;
 
+    tell_refusals(supervisor);
+    for (uint32_t i = 0; i < supervisor->n_units; i++)
+        if (supervisor->units[i]->service != NULL)
+            service_on_room(supervisor->units[i]->service);
     if (supervisor->state == SUPERVISOR_STOPPING)
         supervisor_signal_handlers(supervisor, SIGTERM);
     if (supervisor->state != SUPERVISOR_STARTING)
@@ -177,6 +274,11 @@ static void on_server_message(void *userdata, const struct server_message *messa
     else if (message->type == SERVER_MESSAGE_TROUBLE &&
              log_limit_pass(&supervisor->troubles, "troubles"))
         log_warning("cannot serve \"%s\" for a moment: %s", unit->name, strerror(message->error));
+    else if (message->type == SERVER_MESSAGE_LIMIT &&
+             log_limit_pass(&supervisor->troubles, "troubles"))
+        log_warning("\"%s\" has reached its trigger or poll limit: pausing until its interval is "
+                    "over",
+                    unit->name);
 }
 
 static const struct fork_server_unit *units_for_server(void *userdata, size_t *ret_n)
@@ -243,6 +345,7 @@ int supervisor_new(const struct supervisor_options *options, struct supervisor *
         return -ENOMEM;
     supervisor->options = *options;
     supervisor->troubles = (struct log_limit){.interval_usec = 5 * USEC_PER_SEC, .burst = 5};
+    supervisor->refusals = supervisor->troubles;
     if (sched_getaffinity(0, sizeof(supervisor->affinity), &supervisor->affinity) < 0)
         return -errno;
     if (supervisor->options.n_servers == 0)
@@ -265,6 +368,25 @@ int supervisor_new(const struct supervisor_options *options, struct supervisor *
     return 0;
 }
 
+int supervisor_add_socket(struct supervisor *supervisor, const struct supervisor_socket *config)
+{
+    struct unit_socket **sockets =
+        realloc(supervisor->sockets, (supervisor->n_sockets + 1) * sizeof(*supervisor->sockets));
+
+    if (sockets == NULL)
+        return -ENOMEM;
+    supervisor->sockets = sockets;
+    int r = unit_socket_new(config, &sockets[supervisor->n_sockets]);
+    if (r < 0)
+        return r;
+    struct unit_socket *socket = sockets[supervisor->n_sockets++];
+    socket->event = supervisor->event;
+    socket->open_files = &supervisor->open_files;
+    socket->changed = on_socket_changed;
+    socket->userdata = supervisor;
+    return 0;
+}
+
 int supervisor_add_unit(struct supervisor *supervisor, const struct supervisor_unit *config)
 {
     struct unit **units =
@@ -273,10 +395,11 @@ int supervisor_add_unit(struct supervisor *supervisor, const struct supervisor_u
     if (units == NULL)
         return -ENOMEM;
     supervisor->units = units;
-    int r = unit_new(config, supervisor->n_units, &units[supervisor->n_units]);
+    int r =
+        unit_new(config, supervisor->sockets, supervisor->n_sockets, &units[supervisor->n_units]);
     if (r < 0)
         return r;
-    units[supervisor->n_units]->plan.affinity = &supervisor->affinity;
+    units[supervisor->n_units]->index = supervisor->n_units;
     supervisor->n_units++;
     return 0;
 }
@@ -294,9 +417,12 @@ struct supervisor *supervisor_free(struct supervisor *supervisor)
     waiting_free(supervisor->waiting);
     for (uint32_t i = 0; i < supervisor->n_units; i++)
         unit_free(supervisor->units[i]);
+    for (uint32_t i = 0; i < supervisor->n_sockets; i++)
+        unit_socket_free(supervisor->sockets[i]);
     slots_free(supervisor->slots);
     notify_free(supervisor->notify);
     sd_event_unref(supervisor->event);
+    free(supervisor->sockets);
     free(supervisor->units);
     free(supervisor->server_units);
     free(supervisor->told);
@@ -306,14 +432,17 @@ struct supervisor *supervisor_free(struct supervisor *supervisor)
 
 static int make_slots(struct supervisor *supervisor)
 {
-    cleanup_free uint32_t *capacities = calloc(supervisor->n_units, sizeof(*capacities));
+    cleanup_free struct slots_request *requests = calloc(supervisor->n_units, sizeof(*requests));
 
-    if (capacities == NULL)
+    if (requests == NULL)
         return -ENOMEM;
     for (uint32_t i = 0; i < supervisor->n_units; i++)
-        capacities[i] = supervisor->units[i]->max_connections;
-    int r = slots_new(capacities, supervisor->n_units, supervisor->options.n_servers,
-                      &supervisor->slots);
+        requests[i] = (struct slots_request){
+            .n_slots = supervisor->units[i]->max_connections,
+            .n_listeners = (uint32_t)unit_count_listeners(supervisor->units[i]),
+        };
+    int r =
+        slots_new(requests, supervisor->n_units, supervisor->options.n_servers, &supervisor->slots);
     if (r < 0)
         return r;
     supervisor->told = calloc(supervisor->slots->header->n_slots, sizeof(*supervisor->told));
@@ -329,7 +458,7 @@ static int make_waiting_and_pool(struct supervisor *supervisor)
         .on_stuck = on_stuck,
         .on_looked = on_looked,
         .on_child_signal = on_child_signal,
-        .is_server = is_server,
+        .is_waited_for = is_waited_for,
         .server_pid = server_pid,
         .userdata = supervisor,
     };
@@ -354,15 +483,18 @@ static int make_waiting_and_pool(struct supervisor *supervisor)
                            &supervisor->pool);
 }
 
-static int start_unit(struct supervisor *supervisor, struct unit *unit)
+static int prepare_unit(struct supervisor *supervisor, struct unit *unit)
 {
-    if (!unit->accept) {
-        int r = service_new(supervisor->event, supervisor->pool, supervisor->slots, unit->index,
-                            &unit->service);
-        if (r < 0)
-            return r;
-    }
-    return supervisor_watch_listeners(supervisor, unit);
+    const struct service_options options = {
+        .event = supervisor->event,
+        .pool = supervisor->pool,
+        .slots = supervisor->slots,
+        .name = unit->name,
+        .unit = unit->index,
+        .n_programs = (uint32_t)unit->config.n_programs,
+    };
+
+    return unit->config.accept ? 0 : service_new(&options, &unit->service);
 }
 
 static int add_signals_and_watchdog(struct supervisor *supervisor)
@@ -394,14 +526,15 @@ static int set_up(struct supervisor *supervisor)
     if (r < 0)
         return r;
     for (uint32_t i = 0; i < supervisor->n_units; i++) {
-        r = start_unit(supervisor, supervisor->units[i]);
+        r = prepare_unit(supervisor, supervisor->units[i]);
         if (r < 0)
             return r;
     }
     r = add_signals_and_watchdog(supervisor);
     if (r < 0)
         return r;
-    return server_pool_start(supervisor->pool);
+    start_next_socket(supervisor);
+    return 0;
 }
 
 int supervisor_run(struct supervisor *supervisor)

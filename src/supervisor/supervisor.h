@@ -4,7 +4,8 @@
  * waiting for every handler; it never sits in the path of a connection.
  *
  * Calling order: supervisor_block_signals() first thing in the process, supervisor_new(),
- * supervisor_add_unit() for each unit, supervisor_run(), supervisor_free().
+ * supervisor_add_socket() for each socket, supervisor_add_unit() for each unit, supervisor_run(),
+ * supervisor_free().
  */
 #pragma once
 
@@ -12,8 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "libhark/hark.h"
-#include "libhark/spawn.h"
+#include "listener/listener.h"
+#include "supervisor/fork-server.h"
+#include "supervisor/plan-source.h"
 #include "supervisor/report.h"
 
 struct supervisor;
@@ -26,24 +28,61 @@ struct supervisor_options {
     bool once; /* end with the status of the first program (a unit without accept) that ends */
 };
 
-struct supervisor_unit {
-    const char *name;                 /* for reports */
-    bool accept;                      /* one handler per connection */
-    uint32_t max_connections;         /* with accept: how many handlers at once */
-    struct spawn_plan plan;           /* program, arguments, environment, flags, first_fd */
-    struct hark_listener **listeners; /* become the supervisor's on success */
+enum socket_commands {
+    SOCKET_START_PRE,
+    SOCKET_START_POST,
+    SOCKET_STOP_PRE,
+    SOCKET_STOP_POST,
+    SOCKET_N_COMMANDS,
+};
+
+/* What is listened on. */
+struct supervisor_socket {
+    const char *name;                  /* for messages: "foo.socket" */
+    const struct socket_unit *unit;    /* NULL: all listeners are there, and stay as they are */
+    struct listener *const *listeners; /* those that are NULL are made from the unit */
     size_t n_listeners;
+    uid_t owner; /* of what is made: SocketUser=; (uid_t)-1 */
+    gid_t group;
+    const struct plan_source *commands[SOCKET_N_COMMANDS];
+    size_t n_commands[SOCKET_N_COMMANDS];
+};
+
+/* A socket whose descriptors a unit gets. */
+struct supervisor_unit_socket {
+    uint32_t index; /* in the order of supervisor_add_socket() */
+    bool starts;    /* traffic there starts the unit; else it is another one's, too */
+};
+
+/* What is started for it. Everything that is pointed to, but for the lists of sockets and programs,
+ * must live as long as the supervisor. */
+struct supervisor_unit {
+    const char *name;         /* for reports */
+    bool accept;              /* one handler per connection */
+    uint32_t max_connections; /* with accept: how many handlers at once */
+    uint32_t max_per_source;  /* … from one address or user; 0: without limit */
+    enum overflow overflow;
+    struct rate_limit trigger_limit, poll_limit; /* with accept; without, the units' own count */
+    const struct plan_source *programs;          /* with accept one, else one after another */
+    size_t n_programs;
+    const struct supervisor_unit_socket *sockets; /* with accept one */
+    size_t n_sockets;
 };
 
 /* Exit statuses of supervisor_run() beside the program's own with `once`. */
 #define SUPERVISOR_EXIT_DISPLACED                                                                  \
-    69 /* another server took over a path: EX_UNAVAILABLE of sysexits(3) */
+    69 /* another server has an address, or took over a path: EX_UNAVAILABLE of sysexits(3) */
+#define SUPERVISOR_EXIT_CANNOT_LISTEN 73 /* EX_CANTCREAT */
+#define SUPERVISOR_EXIT_COMMAND       1  /* a command of a socket failed */
 
 /* Blocks what the supervisor handles, resets what the starter may have ignored; says whether that
  * was true of SIGHUP, which is a wish to be respected (nohup(1)). Before threads. */
 int supervisor_block_signals(bool *ret_ignore_hangup);
 
 int supervisor_new(const struct supervisor_options *options, struct supervisor **ret_supervisor);
+/* The listeners are the supervisor's on success. -ENOMEM. */
+int supervisor_add_socket(struct supervisor *supervisor, const struct supervisor_socket *socket);
+/* -EINVAL for a socket that is not there; -ENOMEM. */
 int supervisor_add_unit(struct supervisor *supervisor, const struct supervisor_unit *unit);
 struct supervisor *supervisor_free(struct supervisor *supervisor);
 

@@ -2,7 +2,6 @@
 #include "supervisor/unit.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,38 +23,76 @@ static char *copy_name(const char *name)
     return copy;
 }
 
-int unit_new(const struct supervisor_unit *config, uint32_t index, struct unit **ret_unit)
+size_t unit_count_listeners(const struct unit *unit)
 {
-    cleanup(unit_cleanup) struct unit *unit = calloc(1, sizeof(*unit));
-    size_t n = config->n_listeners;
+    size_t n = 0;
 
-    if (unit == NULL)
+    for (size_t i = 0; i < unit->n_sockets; i++)
+        n += unit->sockets[i]->n_listeners;
+    return n;
+}
+
+static int copy_programs(const struct supervisor_unit *config, struct unit *unit)
+{
+    unit->programs = calloc(config->n_programs, sizeof(*unit->programs));
+    if (unit->programs == NULL)
         return -ENOMEM;
-    unit->name = copy_name(config->name);
-    unit->index = index;
-    unit->accept = config->accept;
-    unit->max_connections = config->accept ? config->max_connections : 1;
-    unit->plan = config->plan;
-    unit->listeners = calloc(n, sizeof(*unit->listeners));
-    unit->watches = calloc(n, sizeof(*unit->watches));
-    unit->fds = calloc(n + UNIT_DRAINING_MAX, sizeof(*unit->fds));
-    if (unit->name == NULL || unit->listeners == NULL || unit->watches == NULL || unit->fds == NULL)
-        return -ENOMEM;
-    memcpy(unit->listeners, config->listeners, n * sizeof(*unit->listeners));
-    unit->n_listeners = n;
-    *ret_unit = take_pointer(&unit);
+    memcpy(unit->programs, config->programs, config->n_programs * sizeof(*unit->programs));
+    unit->config.programs = unit->programs;
+    unit->config.n_programs = config->n_programs;
     return 0;
 }
 
-void unit_close_listeners(struct unit *unit)
+static int find_sockets(const struct supervisor_unit *config, struct unit_socket *const *sockets,
+                        size_t n_sockets, struct unit *unit)
 {
-    for (size_t i = 0; i < unit->n_listeners; i++) {
-        unit->watches[i] = watch_free(unit->watches[i]);
-        unit->listeners[i] = hark_listener_free(unit->listeners[i]);
+    unit->sockets = calloc(config->n_sockets + 1, sizeof(struct unit_socket *));
+    unit->starts = calloc(config->n_sockets + 1, sizeof(*unit->starts));
+    if (unit->sockets == NULL || unit->starts == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < config->n_sockets; i++) {
+        if (config->sockets[i].index >= n_sockets)
+            return -EINVAL;
+        unit->sockets[i] = sockets[config->sockets[i].index];
+        unit->starts[i] = config->sockets[i].starts;
     }
-    for (size_t i = 0; i < unit->n_draining; i++)
-        fd_close(unit->draining[i]);
-    unit->n_listeners = unit->n_draining = 0;
+    unit->n_sockets = config->n_sockets;
+    unit->listeners = calloc(unit_count_listeners(unit) + unit->n_sockets * DRAINING_MAX + 1,
+                             sizeof(*unit->listeners));
+    return unit->listeners != NULL ? 0 : -ENOMEM;
+}
+
+bool unit_has_socket(const struct unit *unit, const struct unit_socket *socket)
+{
+    for (size_t i = 0; i < unit->n_sockets; i++)
+        if (unit->sockets[i] == socket)
+            return true;
+    return false;
+}
+
+int unit_new(const struct supervisor_unit *config, struct unit_socket *const *sockets,
+             size_t n_sockets, struct unit **ret_unit)
+{
+    cleanup(unit_cleanup) struct unit *unit = calloc(1, sizeof(*unit));
+
+    if (unit == NULL)
+        return -ENOMEM;
+    unit->max_connections = config->accept ? config->max_connections : 1;
+    unit->config = (struct fork_server_unit){
+        .accept = config->accept,
+        .overflow = config->overflow,
+        .max_per_source = config->max_per_source,
+        .trigger_limit = config->trigger_limit,
+        .poll_limit = config->poll_limit,
+    };
+    unit->name = copy_name(config->name);
+    int r = unit->name != NULL ? copy_programs(config, unit) : -ENOMEM;
+    if (r >= 0)
+        r = find_sockets(config, sockets, n_sockets, unit);
+    if (r < 0)
+        return r;
+    *ret_unit = take_pointer(&unit);
+    return 0;
 }
 
 struct unit *unit_free(struct unit *unit)
@@ -63,10 +100,10 @@ struct unit *unit_free(struct unit *unit)
     if (unit == NULL)
         return NULL;
     service_free(unit->service);
-    unit_close_listeners(unit);
+    free(unit->sockets);
+    free(unit->starts);
     free(unit->listeners);
-    free(unit->watches);
-    free(unit->fds);
+    free(unit->programs);
     free(unit->name);
     free(unit);
     return NULL;
@@ -74,40 +111,13 @@ struct unit *unit_free(struct unit *unit)
 
 struct fork_server_unit unit_for_fork_server(struct unit *unit)
 {
-    struct fork_server_unit result = {
-        .accept = unit->accept, .plan = &unit->plan, .listeners = unit->fds};
+    struct fork_server_unit result = unit->config;
 
-    for (size_t i = 0; i < unit->n_listeners; i++) {
-        unit->fds[result.n_listeners++] = hark_listener_fd(unit->listeners[i]);
-        result.listeners_shared |= hark_listener_was_passed(unit->listeners[i]);
-    }
-    for (size_t i = 0; unit->accept && i < unit->n_draining; i++)
-        unit->fds[result.n_listeners++] = unit->draining[i];
-    return result;
-}
-
-void unit_drain(struct unit *unit, int fd)
-{
-    /* A program without accept that runs keeps the old socket itself; one that does not run would
+    result.listeners = unit->listeners;
+    /* Without accept the program that runs keeps an old socket itself; one that does not run would
      * have been started if anybody waited there. */
-    if (!unit->accept || unit->n_draining == UNIT_DRAINING_MAX)
-        fd_close(fd);
-    else
-        unit->draining[unit->n_draining++] = fd;
-}
-
-bool unit_close_drained(struct unit *unit)
-{
-    size_t kept = 0, n = unit->n_draining;
-
-    for (size_t i = 0; i < n; i++) {
-        struct pollfd ready = {.fd = unit->draining[i], .events = POLLIN};
-
-        if (poll(&ready, 1, 0) > 0)
-            unit->draining[kept++] = unit->draining[i];
-        else
-            fd_close(unit->draining[i]);
-    }
-    unit->n_draining = kept;
-    return kept < n;
+    for (size_t i = 0; i < unit->n_sockets; i++)
+        result.n_listeners += unit_socket_list(unit->sockets[i], unit->config.accept,
+                                               unit->listeners + result.n_listeners);
+    return result;
 }

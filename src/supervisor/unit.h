@@ -1,45 +1,38 @@
 /* SPDX-License-Identifier: MIT */
-/* A unit as the supervisor runs it: what to start, and the listeners it is started for. */
+/* A unit as the supervisor runs it: what to start, and the sockets it is started for. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <systemd/sd-event.h>
 
-#include "libhark/hark.h"
 #include "supervisor/fork-server.h"
 #include "supervisor/service.h"
 #include "supervisor/supervisor.h"
-#include "supervisor/watch.h"
-
-#define UNIT_DRAINING_MAX 4 /* old sockets of replaced names, whose backlog is still served */
+#include "supervisor/unit-socket.h"
 
 struct unit {
     char *name;
     uint32_t index;
-    bool accept;
+    struct fork_server_unit config; /* without listeners, but with room for them */
+    struct fork_server_listener *listeners;
+    struct plan_source *programs;
     uint32_t max_connections;
-    struct spawn_plan plan; /* strings belong to the caller of supervisor_add_unit() */
-    struct hark_listener **listeners;
-    struct watch **watches; /* one per listener, NULL for those without a path */
-    size_t n_listeners;
-    int draining[UNIT_DRAINING_MAX];
-    size_t n_draining;
+    struct unit_socket **sockets; /* the supervisor's */
+    bool *starts;                 /* of each: its traffic starts the unit */
+    size_t n_sockets;
     struct service *service; /* without accept */
-    int *fds;                /* of all of them, as the fork servers get them */
 };
 
-int unit_new(const struct supervisor_unit *config, uint32_t index, struct unit **ret_unit);
-/* Also frees the listeners: names are removed. */
+/* sockets are all of the supervisor's, and outlive the unit. */
+int unit_new(const struct supervisor_unit *config, struct unit_socket *const *sockets,
+             size_t n_sockets, struct unit **ret_unit);
 struct unit *unit_free(struct unit *unit);
-/* Closes all listeners and removes their names. */
-void unit_close_listeners(struct unit *unit);
+
+bool unit_has_socket(const struct unit *unit, const struct unit_socket *socket);
+
+/* Of all its sockets. */
+size_t unit_count_listeners(const struct unit *unit);
 
 /* What a fork server that starts now shall know; valid until the listeners change. */
 struct fork_server_unit unit_for_fork_server(struct unit *unit);
-
-/* Keeps an old socket until its backlog is empty. Consumes fd. */
-void unit_drain(struct unit *unit, int fd);
-/* Closes the old sockets that nobody waits in any more; true when there were such. */
-bool unit_close_drained(struct unit *unit);

@@ -257,7 +257,7 @@ static void sweep(struct waiting *waiting)
         if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
             return;
         if (is_handler(waiting, info.si_pid) ||
-            waiting->callbacks.is_server(waiting->callbacks.userdata, info.si_pid))
+            waiting->callbacks.is_waited_for(waiting->callbacks.userdata, info.si_pid))
             break; /* has its own way; what hides behind it is found the next time */
         (void)waitid(P_PID, (id_t)info.si_pid, &info, WEXITED | WNOHANG);
     }

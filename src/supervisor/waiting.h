@@ -42,8 +42,8 @@ struct waiting_callbacks {
     void (*on_looked)(void *userdata);
     /* Something happened to a child: a good time to see whether a fork server was stopped. */
     void (*on_child_signal)(void *userdata);
-    /* Is this child one of the fork servers (waited for elsewhere)? */
-    bool (*is_server)(void *userdata, pid_t pid);
+    /* Is this child no handler, but waited for elsewhere (fork servers, commands)? */
+    bool (*is_waited_for)(void *userdata, pid_t pid);
     /* The pid of the server with that index, 0 when there is none. */
     pid_t (*server_pid)(void *userdata, uint32_t index);
     void *userdata;

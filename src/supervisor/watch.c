@@ -7,6 +7,7 @@
 
 #include "basic/cleanup.h"
 #include "basic/clock.h"
+#include "libhark/hark.h"
 
 #define SETTLE_USEC    (150 * USEC_PER_MSEC)
 #define RETRY_USEC     (1 * USEC_PER_SEC)
@@ -18,7 +19,7 @@
 
 struct watch {
     sd_event *event;
-    struct hark_listener *listener;
+    struct listener *listener;
     watch_lost_t lost;
     void *userdata;
     sd_event_source *node, *directory, *timer;
@@ -42,7 +43,7 @@ static void begin_settling(struct watch *watch)
 
 static bool in_place(const struct watch *watch)
 {
-    return hark_listener_check(watch->listener) == HARK_LISTENER_IN_PLACE;
+    return listener_check(watch->listener) == HARK_LISTENER_IN_PLACE;
 }
 
 static int on_inotify(sd_event_source *source, const struct inotify_event *event, void *userdata)
@@ -84,11 +85,10 @@ void watch_resume(struct watch *watch)
     watch->node = sd_event_source_disable_unref(watch->node);
     watch->directory = sd_event_source_disable_unref(watch->directory);
     /* When it is gone again by now, the look below finds that out. */
-    (void)sd_event_add_inotify(watch->event, &watch->node, hark_listener_address(watch->listener),
+    (void)sd_event_add_inotify(watch->event, &watch->node, listener_address(watch->listener),
                                NODE_EVENTS, on_inotify, watch);
-    (void)sd_event_add_inotify(watch->event, &watch->directory,
-                               hark_listener_directory(watch->listener), DIRECTORY_EVENTS,
-                               on_inotify, watch);
+    (void)sd_event_add_inotify(watch->event, &watch->directory, listener_directory(watch->listener),
+                               DIRECTORY_EVENTS, on_inotify, watch);
     set_timer(watch, LOOK_USEC);
     if (!in_place(watch))
         begin_settling(watch);
@@ -103,10 +103,10 @@ void watch_retry(struct watch *watch)
     set_timer(watch, watch->retry_usec);
 }
 
-int watch_new(sd_event *event, struct hark_listener *listener, watch_lost_t lost, void *userdata,
+int watch_new(sd_event *event, struct listener *listener, watch_lost_t lost, void *userdata,
               struct watch **ret_watch)
 {
-    if (hark_listener_directory(listener) == NULL) {
+    if (listener_directory(listener) == NULL) {
         *ret_watch = NULL;
         return 0;
     }

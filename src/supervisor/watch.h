@@ -9,18 +9,18 @@
 
 #include <systemd/sd-event.h>
 
-#include "libhark/hark.h"
+#include "listener/listener.h"
 
 struct watch;
 
 /* The path has led elsewhere, or nowhere, for the settle time: whoever is replacing the socket had
  * time between its unlink(2) and its bind(2). Answer with watch_resume() or watch_retry(), or free
  * it. */
-typedef void (*watch_lost_t)(struct hark_listener *listener, void *userdata);
+typedef void (*watch_lost_t)(struct listener *listener, void *userdata);
 
 /* *ret_watch gets NULL for a listener without a path of its own making: there is nothing to watch.
  */
-int watch_new(sd_event *event, struct hark_listener *listener, watch_lost_t lost, void *userdata,
+int watch_new(sd_event *event, struct listener *listener, watch_lost_t lost, void *userdata,
               struct watch **ret_watch);
 struct watch *watch_free(struct watch *watch);
 

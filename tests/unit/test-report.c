@@ -94,7 +94,7 @@ static bool exits(const struct spawn_record *record, int code, int status)
 {
     const struct handler_exit end = ended(code, status);
 
-    return report_exit(&report, "echo", record, &end);
+    return report_exit(&report, "echo", record, &end, false);
 }
 
 static bool fails(int code, int status)
@@ -289,7 +289,7 @@ TEST(the_longest_of_everything_fits)
     record.error = INT32_MAX;
     record.peer = (struct peer){.family = AF_INET6, .port = 65535, .scope = UINT32_MAX};
     memset(record.peer.inet, 0xff, 16);
-    (void)report_exit(&report, name, &record, &last);
+    (void)report_exit(&report, name, &record, &last, false);
     (void)snprintf(text, sizeof(text), "%s", told());
     (void)end();
     ASSERT_STRING(strrchr(text, ' '), " error=unknown\n");

@@ -20,19 +20,21 @@ static struct waiting *waiting;
 static struct server_pool *pool;
 static struct service *service;
 static sigset_t mask_before;
-static int listener, client;
+static struct listener *listener;
+static int client;
 static unsigned n_exits, n_deaths;
 static bool ready;
 static struct spawn_plan plan;
+static struct plan_source program;
+static struct fork_server_listener server_listener;
 static struct fork_server_unit unit;
 
 static void on_exit_of_handler(void *userdata, uint32_t slot, const struct handler_exit *end)
 {
     (void)userdata;
     (void)slot;
-    (void)end;
     n_exits++;
-    service_on_exit(service);
+    service_on_exit(service, end->code == CLD_EXITED && end->status == 0);
 }
 
 static void on_nothing(void *userdata)
@@ -46,7 +48,7 @@ static void on_stuck(void *userdata, uint32_t slot)
     TEST_FAIL("slot %u is stuck", slot);
 }
 
-static bool is_server(void *userdata, pid_t pid)
+static bool is_waited_for(void *userdata, pid_t pid)
 {
     (void)userdata;
     return server_pool_has_pid(pool, pid);
@@ -90,17 +92,20 @@ static const struct fork_server_unit *units(void *userdata, size_t *ret_n)
 static void make_sockets(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    socklen_t size = sizeof(sa_family_t);
+    struct hark_listener *wrapped;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    ASSERT_CALL(listener);
-    ASSERT_CALL(bind(listener, (struct sockaddr *)&address, size));
-    ASSERT_CALL(listen(listener, 16));
-    size = sizeof(address);
-    ASSERT_CALL(getsockname(listener, (struct sockaddr *)&address, &size));
+    ASSERT_CALL(fd);
+    ASSERT_CALL(bind(fd, (struct sockaddr *)&address, sizeof(sa_family_t)));
+    ASSERT_CALL(listen(fd, 16));
+    ASSERT_OK(hark_listener_from_fd(fd, SOCK_STREAM, NULL, &wrapped));
+    ASSERT_OK(listener_from_socket(wrapped, &listener));
     client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     ASSERT_CALL(client);
-    unit = (struct fork_server_unit){.plan = &plan, .listeners = &listener, .n_listeners = 1};
+    program = (struct plan_source){.fixed = &plan};
+    server_listener = (struct fork_server_listener){.fd = fd, .is_shared = true};
+    unit = (struct fork_server_unit){
+        .programs = &program, .n_programs = 1, .listeners = &server_listener, .n_listeners = 1};
 }
 
 static void send_traffic(void)
@@ -108,7 +113,7 @@ static void send_traffic(void)
     struct sockaddr_un address;
     socklen_t size = sizeof(address);
 
-    ASSERT_CALL(getsockname(listener, (struct sockaddr *)&address, &size));
+    ASSERT_CALL(getsockname(listener_fd(listener), (struct sockaddr *)&address, &size));
     ASSERT_CALL(connect(client, (struct sockaddr *)&address, size));
 }
 
@@ -138,9 +143,9 @@ static void begin(const char *script)
                                                        .on_stuck = on_stuck,
                                                        .on_looked = on_nothing,
                                                        .on_child_signal = on_nothing,
-                                                       .is_server = is_server,
+                                                       .is_waited_for = is_waited_for,
                                                        .server_pid = server_pid};
-    const uint32_t capacity = 1;
+    const struct slots_request request = {.n_slots = 1};
     sigset_t all;
 
     arguments[2] = script;
@@ -156,11 +161,14 @@ static void begin(const char *script)
     ready = false;
     make_sockets();
     ASSERT_OK(sd_event_new(&event));
-    ASSERT_OK(slots_new(&capacity, 1, 2, &slots));
+    ASSERT_OK(slots_new(&request, 1, 2, &slots));
     ASSERT_OK(waiting_new(event, slots, &callbacks, &waiting));
     make_pool();
-    ASSERT_OK(service_new(event, pool, slots, 0, &service));
-    ASSERT_OK(service_set_listeners(service, &listener, 1));
+    ASSERT_OK(service_new(
+        &(struct service_options){
+            .event = event, .pool = pool, .slots = slots, .name = "test", .n_programs = 1},
+        &service));
+    ASSERT_OK(service_set_listeners(service, &(struct service_listener){.listener = listener}, 1));
 }
 
 static void end(void)
@@ -177,7 +185,7 @@ static void end(void)
     waiting_free(waiting);
     slots_free(slots);
     sd_event_unref(event);
-    close(listener);
+    listener_free(listener);
     close(client);
     ASSERT_CALL(sigprocmask(SIG_SETMASK, &mask_before, NULL));
 }

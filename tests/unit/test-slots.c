@@ -8,10 +8,10 @@
 
 static struct slots *make(uint32_t first, uint32_t second)
 {
-    const uint32_t capacities[] = {first, second};
+    const struct slots_request requests[] = {{.n_slots = first}, {.n_slots = second}};
     struct slots *slots;
 
-    ASSERT_OK(slots_new(capacities, second > 0 ? 2 : 1, 2, &slots));
+    ASSERT_OK(slots_new(requests, second > 0 ? 2 : 1, 2, &slots));
     return slots;
 }
 
@@ -27,7 +27,9 @@ static uint32_t take(struct slots *slots, uint32_t unit, uint64_t key, pid_t pid
 
 TEST(numbers_that_make_no_sense)
 {
-    const uint32_t zero[] = {1, 0}, huge[] = {SLOTS_MAX, 1}, one[] = {1};
+    const struct slots_request zero[] = {{.n_slots = 1}, {.n_slots = 0}};
+    const struct slots_request huge[] = {{.n_slots = SLOTS_MAX}, {.n_slots = 1}};
+    const struct slots_request one[] = {{.n_slots = 1}};
     struct slots *slots = NULL;
 
     ASSERT_ERROR(slots_new(zero, 2, 1, &slots), -EINVAL);
@@ -265,5 +267,33 @@ TEST(a_waiting_server_is_always_told)
     (void)alarm(0);
     ASSERT_INT(status, 0);
     close(poke[1]);
+    slots_free(slots);
+}
+
+TEST(each_unit_has_its_windows)
+{
+    const struct slots_request requests[] = {{.n_slots = 1, .n_listeners = 2},
+                                             {.n_slots = 1, .n_listeners = 3}};
+    struct slots *slots;
+
+    ASSERT_OK(slots_new(requests, 2, 1, &slots));
+    ASSERT_INT(slots->units[0].n_polls, 2);
+    ASSERT_INT(slots->units[1].first_poll, 2);
+    ASSERT_INT(slots->units[1].n_polls, 3);
+    slots->polls[4].count = 1; /* is in the memory */
+    ASSERT_INT(slots->owners[0], 0);
+    slots_free(slots);
+}
+
+TEST(refused_connections_are_news_once)
+{
+    struct slots *slots = make(1, 1);
+
+    ASSERT(slots_count_refused(slots, 1));
+    ASSERT(!slots_count_refused(slots, 1));
+    ASSERT(slots_count_refused(slots, 0));
+    atomic_store(&slots->units[1].refused_news, 0);
+    ASSERT(slots_count_refused(slots, 1));
+    ASSERT_INT(slots->units[1].refused, 3);
     slots_free(slots);
 }

@@ -72,7 +72,7 @@ static void on_child_signal(void *userdata)
     n_signals++;
 }
 
-static bool is_server(void *userdata, pid_t pid)
+static bool is_waited_for(void *userdata, pid_t pid)
 {
     (void)userdata;
     return pid == server;
@@ -92,7 +92,7 @@ static void begin(uint32_t capacity)
         .on_stuck = on_stuck,
         .on_looked = on_looked,
         .on_child_signal = on_child_signal,
-        .is_server = is_server,
+        .is_waited_for = is_waited_for,
         .server_pid = server_pid,
         .userdata = &event,
     };
@@ -103,7 +103,7 @@ static void begin(uint32_t capacity)
     sigfillset(&all);
     ASSERT_CALL(sigprocmask(SIG_SETMASK, &all, &mask_before));
     ASSERT_OK(sd_event_new(&event));
-    ASSERT_OK(slots_new(&capacity, 1, 1, &slots));
+    ASSERT_OK(slots_new(&(struct slots_request){.n_slots = capacity}, 1, 1, &slots));
     ASSERT_OK(waiting_new(event, slots, &callbacks, &waiting));
     ASSERT_OK(spawner_new(&spawner));
     n_exits = n_room = n_looked = n_stuck = n_signals = 0;

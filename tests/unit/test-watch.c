@@ -23,11 +23,11 @@ int sd_event_source_set_time_relative(sd_event_source *source, uint64_t usec)
 }
 
 static sd_event *event;
-static struct hark_listener *listener;
+static struct listener *listener;
 static struct watch *watch;
 static unsigned n_lost;
 
-static void on_lost(struct hark_listener *lost, void *userdata)
+static void on_lost(struct listener *lost, void *userdata)
 {
     ASSERT(lost == listener);
     ASSERT(userdata == &n_lost);
@@ -37,8 +37,10 @@ static void on_lost(struct hark_listener *lost, void *userdata)
 static void listen_at(const char *address)
 {
     struct hark_listen_options options = HARK_LISTEN_OPTIONS_INIT;
+    struct hark_listener *socket;
 
-    ASSERT_OK(hark_listen(address, &options, &listener));
+    ASSERT_OK(hark_listen(address, &options, &socket));
+    ASSERT_OK(listener_from_socket(socket, &listener));
 }
 
 static void begin(void)
@@ -55,7 +57,7 @@ static void begin(void)
 static void end(void)
 {
     ASSERT(!watch_free(watch));
-    listener = hark_listener_free(listener);
+    listener = listener_free(listener);
     sd_event_unref(event);
     directory_remove();
 }
@@ -178,7 +180,7 @@ TEST(after_binding_anew_the_new_one_is_watched)
 
         ASSERT_CALL(unlink(in("d/s")));
         assert_lost();
-        ASSERT_OK(hark_listener_rebind(listener, &old));
+        ASSERT_OK(listener_rebind(listener, &old));
         close(old);
         watch_resume(watch);
         n_lost = 0;
@@ -226,7 +228,7 @@ TEST(a_retry_that_finds_it_in_place_rests)
     assert_lost();
     n_lost = 0;
     watch_retry(watch);
-    ASSERT_OK(hark_listener_rebind(listener, &old));
+    ASSERT_OK(listener_rebind(listener, &old));
     close(old);
     assert_not_lost();
     ASSERT_CALL(unlink(in("d/s"))); /* and by inotify, not at the next look */
@@ -245,6 +247,6 @@ TEST(without_a_path_there_is_nothing_to_watch)
     ASSERT_OK(watch_new(event, listener, on_lost, NULL, &watch));
     ASSERT(!watch);
     ASSERT(!watch_free(NULL));
-    hark_listener_free(listener);
+    listener_free(listener);
     sd_event_unref(event);
 }

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+#include "supervisor/unit-socket.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "basic/cleanup.h"
+#include "basic/parse.h"
+#include "supervisor/log.h"
+#include "supervisor/supervisor.h"
+
+#define LISTEN_TIMEOUT_MS 1000
+
+/* ---- Life ------------------------------------------------------------------------------------ */
+
+static void unit_socket_cleanup(struct unit_socket **socket)
+{
+    unit_socket_free(*socket);
+}
+
+int unit_socket_new(const struct supervisor_socket *config, struct unit_socket **ret_socket)
+{
+    cleanup(unit_socket_cleanup) struct unit_socket *socket = calloc(1, sizeof(*socket));
+
+    if (socket == NULL)
+        return -ENOMEM;
+    socket->unit = config->unit;
+    socket->owner = config->owner;
+    socket->group = config->group;
+    for (size_t i = 0; i < SOCKET_N_COMMANDS; i++) {
+        socket->commands[i] = config->commands[i];
+        socket->n_commands[i] = config->n_commands[i];
+    }
+    socket->name = strdup(config->name);
+    socket->listeners = calloc(config->n_listeners + 1, sizeof(*socket->listeners));
+    socket->fds = calloc(config->n_listeners + 1, sizeof(*socket->fds));
+    if (socket->name == NULL || socket->listeners == NULL || socket->fds == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < config->n_listeners; i++)
+        socket->listeners[i].listener = config->listeners[i];
+    socket->n_listeners = config->n_listeners;
+    *ret_socket = take_pointer(&socket);
+    return 0;
+}
+
+static void close_listeners(struct unit_socket *socket)
+{
+    bool made = false;
+
+    for (size_t i = 0; i < socket->n_listeners; i++) {
+        struct unit_listener *one = &socket->listeners[i];
+
+        made |= one->listener != NULL && !listener_was_passed(one->listener);
+        one->watch = watch_free(one->watch);
+        one->listener = listener_free(one->listener);
+        free(one->options);
+        one->options = NULL;
+        one->n_options = 0;
+    }
+    if (made && socket->unit != NULL)
+        symlinks_remove(socket->unit);
+    for (size_t i = 0; i < socket->n_draining; i++)
+        fd_close(socket->draining[i].fd);
+    socket->n_draining = 0;
+}
+
+struct unit_socket *unit_socket_free(struct unit_socket *socket)
+{
+    if (socket == NULL)
+        return NULL;
+    commands_free(socket->running);
+    close_listeners(socket);
+    free(socket->listeners);
+    free(socket->fds);
+    free(socket->name);
+    free(socket);
+    return NULL;
+}
+
+/* ---- Listening ------------------------------------------------------------------------------- */
+
+static void say_problems(const struct problems *problems)
+{
+    for (size_t i = 0; i < problems->n; i++)
+        log_warning("%s:%u: %s", problems->list[i].file, problems->list[i].line,
+                    problems->list[i].text);
+}
+
+static int make_listener(struct unit_socket *socket, size_t index)
+{
+    cleanup(problems_done) struct problems problems = {0};
+    const struct listener_request request = {
+        .unit = socket->unit,
+        .index = index,
+        .owner = socket->owner,
+        .group = socket->group,
+        .timeout_ms = LISTEN_TIMEOUT_MS,
+        .problems = &problems,
+    };
+    char text[512];
+    int r = listener_new(&request, &socket->listeners[index].listener);
+
+    say_problems(&problems);
+    if (r < 0) {
+        listener_explain(&request, r, text, sizeof(text));
+        log_error("%s:%u: %s", socket->unit->listeners.items[index].file,
+                  socket->unit->listeners.items[index].line, text);
+    }
+    return r;
+}
+
+static int listen_on_all(struct unit_socket *socket)
+{
+    cleanup(problems_done) struct problems problems = {0};
+    bool made = false;
+    int r = 0;
+
+    for (size_t i = 0; i < socket->n_listeners && r >= 0; i++) {
+        struct unit_listener *one = &socket->listeners[i];
+
+        if (one->listener == NULL) {
+            r = make_listener(socket, i);
+            made = true;
+        }
+        if (r >= 0 && socket->unit != NULL)
+            r = listener_connection_options(socket->unit, listener_family(one->listener),
+                                            &one->options, &one->n_options);
+    }
+    if (r < 0 || !made) /* links to a passed one are the passer's */
+        return r;
+    symlinks_make(socket->unit, &problems);
+    say_problems(&problems);
+    return 0;
+}
+
+size_t unit_socket_list(const struct unit_socket *socket, bool with_draining,
+                        struct fork_server_listener *list)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < socket->n_listeners; i++) {
+        const struct unit_listener *one = &socket->listeners[i];
+
+        if (one->listener == NULL)
+            continue;
+        list[n++] = (struct fork_server_listener){
+            .fd = listener_fd(one->listener),
+            .is_shared = listener_was_passed(one->listener),
+            .options = one->options,
+            .n_options = one->n_options,
+        };
+    }
+    for (size_t i = 0; with_draining && i < socket->n_draining; i++) {
+        const struct unit_listener *one = &socket->listeners[socket->draining[i].listener];
+
+        list[n++] = (struct fork_server_listener){
+            .fd = socket->draining[i].fd, .options = one->options, .n_options = one->n_options};
+    }
+    return n;
+}
+
+void unit_socket_drain(struct unit_socket *socket, size_t listener, int fd)
+{
+    if (socket->n_draining == DRAINING_MAX) {
+        fd_close(fd);
+        return;
+    }
+    socket->draining[socket->n_draining].fd = fd;
+    socket->draining[socket->n_draining++].listener = listener;
+}
+
+bool unit_socket_close_drained(struct unit_socket *socket)
+{
+    size_t kept = 0, n = socket->n_draining;
+
+    for (size_t i = 0; i < n; i++) {
+        struct pollfd ready = {.fd = socket->draining[i].fd, .events = POLLIN};
+
+        if (poll(&ready, 1, 0) > 0)
+            socket->draining[kept++] = socket->draining[i];
+        else
+            fd_close(socket->draining[i].fd);
+    }
+    socket->n_draining = kept;
+    return kept < n;
+}
+
+/* ---- From state to state --------------------------------------------------------------------- */
+
+static void enter(struct unit_socket *socket, enum unit_socket_state state);
+
+static void after_commands(void *userdata, bool failed)
+{
+    struct unit_socket *socket = userdata;
+
+    socket->running = commands_free(socket->running);
+    if (failed && socket->error == 0)
+        socket->error = -ECHILD;
+    switch (socket->state) {
+    case UNIT_SOCKET_START_PRE:
+        if (failed) {
+            enter(socket, UNIT_SOCKET_STOPPED);
+            break;
+        }
+        socket->error = listen_on_all(socket);
+        enter(socket, socket->error < 0 ? UNIT_SOCKET_STOP_PRE : UNIT_SOCKET_START_POST);
+        break;
+    case UNIT_SOCKET_START_POST:
+        enter(socket, failed ? UNIT_SOCKET_STOP_PRE : UNIT_SOCKET_LISTENING);
+        break;
+    case UNIT_SOCKET_STOP_PRE:
+        close_listeners(socket);
+        enter(socket, UNIT_SOCKET_STOP_POST);
+        break;
+    default:
+        enter(socket, UNIT_SOCKET_STOPPED);
+    }
+}
+
+/* Which commands belong to a state, and whether they may be given the sockets. */
+static const struct {
+    const char *key;
+    enum socket_commands commands;
+    bool may_have_sockets;
+} steps[] = {
+    [UNIT_SOCKET_START_PRE] = {"ExecStartPre", SOCKET_START_PRE, false},
+    [UNIT_SOCKET_START_POST] = {"ExecStartPost", SOCKET_START_POST, true},
+    [UNIT_SOCKET_STOP_PRE] = {"ExecStopPre", SOCKET_STOP_PRE, true},
+    [UNIT_SOCKET_STOP_POST] = {"ExecStopPost", SOCKET_STOP_POST, true},
+};
+
+static size_t collect_descriptors(struct unit_socket *socket)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < socket->n_listeners; i++)
+        if (socket->listeners[i].listener != NULL)
+            socket->fds[n++] = listener_fd(socket->listeners[i].listener);
+    return n;
+}
+
+static void run_commands(struct unit_socket *socket)
+{
+    enum socket_commands which = steps[socket->state].commands;
+    bool with_sockets = steps[socket->state].may_have_sockets && socket->unit != NULL &&
+                        socket->unit->pass_descriptors_to_exec;
+    const struct commands_request request = {
+        .unit = socket->name,
+        .key = steps[socket->state].key,
+        .list = socket->commands[which],
+        .n = socket->n_commands[which],
+        .timeout_usec = socket->unit != NULL ? socket->unit->timeout : TIME_INFINITY,
+        .fds = socket->fds,
+        .n_fds = with_sockets ? collect_descriptors(socket) : 0,
+        .open_files = socket->open_files,
+        .done = after_commands,
+        .userdata = socket,
+    };
+
+    if (request.n == 0)
+        after_commands(socket, false);
+    else if (commands_run(socket->event, &request, &socket->running) < 0)
+        after_commands(socket, true);
+}
+
+static void enter(struct unit_socket *socket, enum unit_socket_state state)
+{
+    socket->state = state;
+    if (state == UNIT_SOCKET_STOPPED)
+        close_listeners(socket);
+    if (state == UNIT_SOCKET_LISTENING || state == UNIT_SOCKET_STOPPED)
+        socket->changed(socket, socket->userdata);
+    else
+        run_commands(socket);
+}
+
+void unit_socket_start(struct unit_socket *socket)
+{
+    enter(socket, UNIT_SOCKET_START_PRE);
+}
+
+void unit_socket_stop(struct unit_socket *socket)
+{
+    switch (socket->state) {
+    case UNIT_SOCKET_DEAD:
+    case UNIT_SOCKET_START_PRE:
+        socket->running = commands_free(socket->running);
+        enter(socket, UNIT_SOCKET_STOPPED);
+        break;
+    case UNIT_SOCKET_START_POST:
+    case UNIT_SOCKET_LISTENING:
+        socket->running = commands_free(socket->running);
+        enter(socket, UNIT_SOCKET_STOP_PRE);
+        break;
+    default:
+        break; /* on its way */
+    }
+}

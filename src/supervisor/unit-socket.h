@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A socket unit as the supervisor runs it: its listeners and the commands around them, in the order
+ * of systemd.socket(5):
+ *
+ *   DEAD --start--> START_PRE --> (listens) --> START_POST --> LISTENING
+ *   LISTENING --stop--> STOP_PRE --> (closes) --> STOP_POST --> STOPPED
+ *
+ * A failing ExecStartPre= leads to STOPPED at once, a failure to listen and a failing
+ * ExecStartPost= through STOP_PRE and so on.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/resource.h>
+#include <systemd/sd-event.h>
+
+#include "listener/listener.h"
+#include "supervisor/commands.h"
+#include "supervisor/fork-server.h"
+#include "supervisor/watch.h"
+
+#define DRAINING_MAX 4 /* old sockets of replaced names, whose backlog is still served */
+
+struct supervisor_socket;
+
+enum unit_socket_state {
+    UNIT_SOCKET_DEAD,
+    UNIT_SOCKET_START_PRE,
+    UNIT_SOCKET_START_POST,
+    UNIT_SOCKET_LISTENING,
+    UNIT_SOCKET_STOP_PRE,
+    UNIT_SOCKET_STOP_POST,
+    UNIT_SOCKET_STOPPED,
+};
+
+/* A listener of it. */
+struct unit_listener {
+    struct listener *listener;           /* NULL when it does not listen (yet, or any more) */
+    struct watch *watch;                 /* NULL for those without a path */
+    struct spawn_socket_option *options; /* of its connections */
+    size_t n_options;
+};
+
+struct unit_socket {
+    sd_event *event;
+    enum unit_socket_state state;
+    int error; /* why it failed, negative; 0 */
+    char *name;
+    const struct socket_unit *unit; /* NULL: without a unit */
+    uid_t owner;
+    gid_t group;
+    const struct plan_source *commands[4]; /* enum below */
+    size_t n_commands[4];
+    const struct rlimit *open_files;
+    struct unit_listener *listeners;
+    size_t n_listeners;
+    struct {
+        int fd;
+        size_t listener; /* which it was once */
+    } draining[DRAINING_MAX];
+    size_t n_draining;
+    struct commands *running;
+    int *fds; /* for commands */
+    /* LISTENING or STOPPED was reached. */
+    void (*changed)(struct unit_socket *socket, void *userdata);
+    void *userdata;
+};
+
+int unit_socket_new(const struct supervisor_socket *config, struct unit_socket **ret_socket);
+/* Also frees the listeners. */
+struct unit_socket *unit_socket_free(struct unit_socket *socket);
+
+/* Set event, open_files, changed and userdata first. changed may be called before these return. */
+void unit_socket_start(struct unit_socket *socket);
+void unit_socket_stop(struct unit_socket *socket);
+
+/* Writes down what a fork server that starts now shall know: how many. */
+size_t unit_socket_list(const struct unit_socket *socket, bool with_draining,
+                        struct fork_server_listener *list);
+
+/* Keeps an old socket until its backlog is empty. Consumes fd. */
+void unit_socket_drain(struct unit_socket *socket, size_t listener, int fd);
+/* Closes the old sockets that nobody waits in any more; true when there were such. */
+bool unit_socket_close_drained(struct unit_socket *socket);
