@@ -13,14 +13,17 @@
 #include "basic/cleanup.h"
 #include "basic/clock.h"
 #include "basic/parse.h"
+#include "cli/serve-options.h"
 #include "libhark/address.h"
 #include "supervisor/log.h"
 #include "supervisor/slots.h"
 
 #define DEFAULT_MODE            0600
 #define DEFAULT_LOCK_TIMEOUT_MS 1000
-#define DEFAULT_MAX_CONNECTIONS 64                  /* as systemd.socket(5) */
-#define DEFAULT_STOP_TIMEOUT    (90 * USEC_PER_SEC) /* as systemd's DefaultTimeoutStopSec= */
+#define DEFAULT_MAX_CONNECTIONS 64 /* as systemd.socket(5) */
+
+#define VERB    "activate"
+#define LETTERS "hda" /* those without a value */
 
 enum option_code {
     OPTION_HELP = 'h',
@@ -37,9 +40,6 @@ enum option_code {
     OPTION_OWNER,
     OPTION_LOCK_TIMEOUT,
     OPTION_MAX_CONNECTIONS,
-    OPTION_FORK_SERVERS,
-    OPTION_STOP_TIMEOUT,
-    OPTION_REPORT,
 };
 
 static const struct option long_options[] = {
@@ -57,9 +57,7 @@ static const struct option long_options[] = {
     {"owner", required_argument, NULL, OPTION_OWNER},
     {"lock-timeout", required_argument, NULL, OPTION_LOCK_TIMEOUT},
     {"max-connections", required_argument, NULL, OPTION_MAX_CONNECTIONS},
-    {"fork-servers", required_argument, NULL, OPTION_FORK_SERVERS},
-    {"stop-timeout", required_argument, NULL, OPTION_STOP_TIMEOUT},
-    {"report", required_argument, NULL, OPTION_REPORT},
+    SERVE_OPTIONS,
     {NULL, 0, NULL, 0},
 };
 
@@ -81,26 +79,11 @@ static void print_help(void)
            "      --inetd               the socket is standard input and output\n"
            "  -E, --setenv=NAME[=VALUE] an environment variable for PROGRAM\n"
            "      --max-connections=N   with -a: how many at once (64); the others wait\n"
-           "      --once                without -a: end with the status of PROGRAM\n"
-           "      --stop-timeout=TIME   from SIGTERM to SIGKILL (90s)\n"
-           "      --fork-servers=N      processes that create handlers (one per CPU)\n"
-           "      --report=WHICH        exits, failures or none (exits to the service\n"
-           "                            manager, failures on standard error)\n\n"
+           "      --once                without -a: end with the status of "
+           "PROGRAM\n" SERVE_OPTIONS_HELP "\n"
            "  -h, --help                show this help and exit\n"
            "      --version             show the version and exit\n\n"
            "hark(1) has the whole story.\n");
-}
-
-__attribute__((format(printf, 1, 2))) static int usage_error(const char *format, ...)
-{
-    char text[512];
-    va_list arguments;
-
-    va_start(arguments, format);
-    (void)vsnprintf(text, sizeof(text), format, arguments);
-    va_end(arguments);
-    log_error("%s; \"hark activate --help\" lists the options", text);
-    return -EINVAL;
 }
 
 static int append(const char ***list, size_t *n, const char *item)
@@ -122,10 +105,10 @@ static int parse_listen(struct activate_options *options, const char *text)
     int r = address_parse(text, &address);
 
     if (r == -EINVAL && text[0] != '\0' && strpbrk(text, "/:@[") == NULL)
-        return usage_error("\"%s\" is no address; a socket file in this directory is \"./%s\"",
-                           text, text);
+        return usage_error(
+            VERB, "\"%s\" is no address; a socket file in this directory is \"./%s\"", text, text);
     if (r < 0)
-        return usage_error("\"%s\" is no address to listen on: %s", text, strerror(-r));
+        return usage_error(VERB, "\"%s\" is no address to listen on: %s", text, strerror(-r));
     return append(&options->listen, &options->n_listen, text);
 }
 
@@ -134,11 +117,11 @@ static int parse_setenv(struct activate_options *options, const char *text)
     size_t length = strcspn(text, "=");
 
     if (length == 0 || (text[0] >= '0' && text[0] <= '9'))
-        return usage_error("\"%s\" is no variable name", text);
+        return usage_error(VERB, "\"%s\" is no variable name", text);
     for (size_t i = 0; i < length; i++)
         if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", text[i]) ==
             NULL)
-            return usage_error("\"%.*s\" is no variable name", (int)length, text);
+            return usage_error(VERB, "\"%.*s\" is no variable name", (int)length, text);
     return append(&options->setenv, &options->n_setenv, text);
 }
 
@@ -152,7 +135,7 @@ static int parse_fd_names(struct activate_options *options, const char *text)
             if (text[i] < ' ' || text[i] > '~')
                 length = 0;
         if (length == 0 || length > 255)
-            return usage_error("--fdname takes names of 1 to 255 printable characters");
+            return usage_error(VERB, "--fdname takes names of 1 to 255 printable characters");
         char **longer = reallocarray(options->fd_names, options->n_fd_names + 1, sizeof(*longer));
         if (longer != NULL) {
             options->fd_names = longer;
@@ -168,28 +151,10 @@ static int parse_fd_names(struct activate_options *options, const char *text)
     }
 }
 
-static int parse_count(const char *name, const char *text, uint32_t maximum, uint32_t *ret_count)
-{
-    uint64_t value;
-
-    if (parse_unsigned(text, maximum, &value) < 0 || value == 0)
-        return usage_error("--%s takes a number from 1 to %u, not \"%s\"", name, maximum, text);
-    *ret_count = (uint32_t)value;
-    return 0;
-}
-
-static int parse_time(const char *name, const char *text, uint64_t *ret_usec)
-{
-    if (parse_time_span(text, ret_usec) < 0)
-        return usage_error("--%s takes a time such as 5s, 500ms or infinity, not \"%s\"", name,
-                           text);
-    return 0;
-}
-
 static int parse_lock_timeout(struct activate_options *options, const char *text)
 {
     uint64_t usec;
-    int r = parse_time("lock-timeout", text, &usec);
+    int r = take_time(VERB, "lock-timeout", text, &usec);
 
     if (r < 0)
         return r;
@@ -218,7 +183,7 @@ static int parse_owner(struct activate_options *options, const char *text)
     } else if (parse_unsigned(user, UINT32_MAX - 1, &number) >= 0) {
         options->owner = (uid_t)number;
     } else {
-        return usage_error("there is no user \"%s\"", user);
+        return usage_error(VERB, "there is no user \"%s\"", user);
     }
     if (group == NULL)
         return 0;
@@ -228,28 +193,14 @@ static int parse_owner(struct activate_options *options, const char *text)
     else if (parse_unsigned(group, UINT32_MAX - 1, &number) >= 0)
         options->group = (gid_t)number;
     else
-        return usage_error("there is no group \"%s\"", group);
-    return 0;
-}
-
-static int parse_report(struct activate_options *options, const char *text)
-{
-    options->report_given = true;
-    if (strcmp(text, "exits") == 0)
-        options->report = REPORT_EXITS;
-    else if (strcmp(text, "failures") == 0)
-        options->report = REPORT_FAILURES;
-    else if (strcmp(text, "none") == 0)
-        options->report = REPORT_NONE;
-    else
-        return usage_error("--report takes exits, failures or none, not \"%s\"", text);
+        return usage_error(VERB, "there is no group \"%s\"", group);
     return 0;
 }
 
 static int set_type(struct activate_options *options, int type)
 {
     if (options->type != SOCK_STREAM && options->type != type)
-        return usage_error("--datagram and --seqpacket exclude each other");
+        return usage_error(VERB, "--datagram and --seqpacket exclude each other");
     options->type = type;
     return 0;
 }
@@ -292,7 +243,7 @@ static int parse_option(struct activate_options *options, int option, const char
         break;
     case OPTION_MODE:
         if (parse_mode(value, &options->mode) < 0 || options->mode > 0777)
-            r = usage_error("--mode takes an octal mode such as 0660, not \"%s\"", value);
+            r = usage_error(VERB, "--mode takes an octal mode such as 0660, not \"%s\"", value);
         break;
     case OPTION_OWNER:
         r = parse_owner(options, value);
@@ -301,19 +252,10 @@ static int parse_option(struct activate_options *options, int option, const char
         r = parse_lock_timeout(options, value);
         break;
     case OPTION_MAX_CONNECTIONS:
-        r = parse_count("max-connections", value, SLOTS_MAX, &options->max_connections);
-        break;
-    case OPTION_FORK_SERVERS:
-        r = parse_count("fork-servers", value, SERVERS_MAX, &options->n_servers);
-        break;
-    case OPTION_STOP_TIMEOUT:
-        r = parse_time("stop-timeout", value, &options->stop_timeout_usec);
-        break;
-    case OPTION_REPORT:
-        r = parse_report(options, value);
+        r = take_count(VERB, "max-connections", value, SLOTS_MAX, &options->max_connections);
         break;
     default:
-        return -EINVAL;
+        r = serve_options_take(&options->supervisor, VERB, option, value);
     }
     return r < 0 ? r : 1;
 }
@@ -321,13 +263,13 @@ static int parse_option(struct activate_options *options, int option, const char
 static int check_combination(const struct activate_options *options)
 {
     if (options->program == NULL)
-        return usage_error("the program to run is missing");
+        return usage_error(VERB, "the program to run is missing");
     if (options->accept && options->type == SOCK_DGRAM)
-        return usage_error("datagram sockets do not accept connections: "
-                           "--datagram and --accept exclude each other");
+        return usage_error(VERB, "datagram sockets do not accept connections: "
+                                 "--datagram and --accept exclude each other");
     if (options->once && options->accept)
-        return usage_error("--once is for a program that has the listeners, "
-                           "it excludes --accept");
+        return usage_error(VERB, "--once is for a program that has the listeners, "
+                                 "it excludes --accept");
     return 1;
 }
 
@@ -342,20 +284,14 @@ int activate_options_parse(struct activate_options *options, int argc, char *arg
         .group = (gid_t)-1,
         .lock_timeout_ms = DEFAULT_LOCK_TIMEOUT_MS,
         .max_connections = DEFAULT_MAX_CONNECTIONS,
-        .stop_timeout_usec = DEFAULT_STOP_TIMEOUT,
     };
+    serve_options_init(&options->supervisor);
     opterr = 0; /* the messages are our own */
     optind = 0; /* begin anew, even after a parse that ended in the middle of "-ab" */
     /* '+': options behind the program are the program's. */
     while ((option = getopt_long(argc, argv, "+:hl:daE:", long_options, NULL)) >= 0) {
-        if (option == ':')
-            return usage_error("option \"%s\" needs a value", argv[optind - 1]);
-        if (option == '?') {
-            /* A known letter is its long name with a value. */
-            if (optopt > 0 && optopt < OPTION_VERSION && strchr("hda", optopt) == NULL)
-                return usage_error("unknown option \"-%c\"", optopt);
-            return usage_error("unknown option \"%s\", or it takes no value", argv[optind - 1]);
-        }
+        if (option == ':' || option == '?')
+            return option_error(VERB, option, argv, LETTERS);
         int r = parse_option(options, option, optarg);
         if (r <= 0)
             return r;

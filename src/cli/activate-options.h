@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "supervisor/report.h"
+#include "supervisor/supervisor.h"
 
 struct activate_options {
     const char **listen; /* addresses; the array is owned, the texts are argv's */
@@ -22,10 +22,8 @@ struct activate_options {
     uid_t owner;
     gid_t group;
     int lock_timeout_ms;
-    uint32_t max_connections, n_servers;
-    uint64_t stop_timeout_usec;
-    enum report_level report; /* when report_given */
-    bool report_given;
+    uint32_t max_connections;
+    struct supervisor_options supervisor;
     char **program; /* NULL-terminated: the program and its arguments */
 };
 

@@ -15,6 +15,7 @@
 #include "cli/verbs.h"
 #include "libhark/address.h"
 #include "libhark/hark.h"
+#include "listener/listener.h"
 #include "supervisor/log.h"
 #include "supervisor/supervisor.h"
 
@@ -23,17 +24,22 @@
 struct activation {
     struct activate_options options;
     char *program;
-    struct hark_listener **listeners;
-    size_t n_listeners, n_passed; /* the passed ones come first */
+    struct hark_listener **sockets;
+    struct listener **listeners; /* the same, when all of them are there */
+    size_t n_sockets, n_passed;  /* the passed ones come first */
     char *fd_names;
     char **environment;
 };
 
 static void activation_done(struct activation *activation)
 {
-    for (size_t i = 0; i < activation->n_listeners; i++)
-        hark_listener_free(activation->listeners[i]);
+    for (size_t i = 0; i < activation->n_sockets; i++) {
+        if (activation->listeners != NULL)
+            listener_free(activation->listeners[i]);
+        hark_listener_free(activation->sockets[i]);
+    }
     free(activation->listeners);
+    free(activation->sockets);
     free(activation->program);
     free(activation->fd_names);
     handler_environment_free(activation->environment);
@@ -86,7 +92,7 @@ static int take_passed_socket(struct activation *activation, struct hark_passed 
         return EXIT_STATUS_PASSED;
     }
     passed->fd = -1;
-    activation->listeners[activation->n_listeners++] = listener;
+    activation->sockets[activation->n_sockets++] = listener;
     if (activation->options.accept && hark_listener_type(listener) == SOCK_DGRAM) {
         log_error("cannot use passed descriptor %zu (\"%s\"): datagram sockets do not accept "
                   "connections, leave --accept out",
@@ -120,13 +126,13 @@ static int take_passed_sockets(struct activation *activation)
         log_error("cannot take the passed sockets: %s", strerror(-r));
         return EXIT_STATUS_PASSED;
     }
-    activation->listeners =
-        calloc(n + activation->options.n_listen + 1, sizeof(*activation->listeners));
-    if (activation->listeners == NULL)
+    activation->sockets =
+        calloc(n + activation->options.n_listen + 1, sizeof(*activation->sockets));
+    if (activation->sockets == NULL)
         status = out_of_memory();
     for (size_t i = 0; i < n && status == EXIT_STATUS_OK; i++)
         status = take_passed_socket(activation, &passed[i], i);
-    activation->n_passed = activation->n_listeners;
+    activation->n_passed = activation->n_sockets;
     hark_passed_free(passed, n);
     return status;
 }
@@ -149,9 +155,9 @@ static bool was_passed(const struct activation *activation, const char *text)
     if (address.dual_stack)
         (void)snprintf(ipv4, sizeof(ipv4), "0.0.0.0:%s", text);
     for (size_t i = 0; i < activation->n_passed; i++) {
-        const char *passed = hark_listener_address(activation->listeners[i]);
+        const char *passed = hark_listener_address(activation->sockets[i]);
 
-        if (hark_listener_type(activation->listeners[i]) == activation->options.type &&
+        if (hark_listener_type(activation->sockets[i]) == activation->options.type &&
             (strcmp(passed, normal) == 0 || strcmp(passed, ipv4) == 0))
             return true;
     }
@@ -160,28 +166,11 @@ static bool was_passed(const struct activation *activation, const char *text)
 
 static int explain_listen_error(const struct activation *activation, const char *address, int error)
 {
-    struct hark_holder holder;
+    char text[512];
 
-    switch (error) {
-    case -EADDRINUSE:
-        if (hark_address_holder(address, activation->options.type, &holder) < 0)
-            log_error("\"%s\" is in use by a living server", address);
-        else if (holder.foreign)
-            log_error("\"%s\" is in use by a process of another container", address);
-        else if (holder.pid > 0)
-            log_error("\"%s\" is in use by \"%s\" (pid %d)", address, holder.command, holder.pid);
-        else
-            log_error("\"%s\" is in use by a living server", address);
-        return EXIT_STATUS_IN_USE;
-    case -EEXIST:
-        log_error("cannot listen on \"%s\": there is something that is not a socket; "
-                  "move it away",
-                  address);
-        return EXIT_STATUS_CANNOT_LISTEN;
-    default:
-        log_error("cannot listen on \"%s\": %s", address, strerror(-error));
-        return EXIT_STATUS_CANNOT_LISTEN;
-    }
+    listener_explain_address(address, activation->options.type, error, text, sizeof(text));
+    log_error("%s", text);
+    return error == -EADDRINUSE ? EXIT_STATUS_IN_USE : EXIT_STATUS_CANNOT_LISTEN;
 }
 
 /* What can be known of the sockets before one is made. */
@@ -201,7 +190,7 @@ static int check_sockets(struct activation *activation)
     return EXIT_STATUS_USAGE;
 }
 
-static int make_listeners(struct activation *activation)
+static int make_sockets(struct activation *activation)
 {
     const struct activate_options *options = &activation->options;
     struct hark_listen_options listen = HARK_LISTEN_OPTIONS_INIT;
@@ -214,14 +203,14 @@ static int make_listeners(struct activation *activation)
     /* A program that gets the listener itself expects it to block, as everybody passes it. */
     listen.flags = HARK_LISTEN_MKDIR | (options->accept ? HARK_LISTEN_NONBLOCK : 0);
     for (size_t i = 0; i < options->n_listen; i++) {
-        struct hark_listener **next = &activation->listeners[activation->n_listeners];
+        struct hark_listener **next = &activation->sockets[activation->n_sockets];
 
         if (was_passed(activation, options->listen[i]))
             continue;
         int r = hark_listen(options->listen[i], &listen, next);
         if (r < 0)
             return explain_listen_error(activation, options->listen[i], r);
-        activation->n_listeners++;
+        activation->n_sockets++;
     }
     return EXIT_STATUS_OK;
 }
@@ -238,13 +227,13 @@ static const char *name_of(const struct activation *activation, size_t i)
         return options->fd_names[0];
     if (options->n_fd_names > 0)
         return i < options->n_fd_names ? options->fd_names[i] : NULL;
-    return hark_listener_name(activation->listeners[i]);
+    return hark_listener_name(activation->sockets[i]);
 }
 
 /* LISTEN_FDNAMES: "unknown" for those without a name; left out when none has one. */
 static int join_names(struct activation *activation)
 {
-    size_t size = 1, length = 0, n = activation->n_listeners;
+    size_t size = 1, length = 0, n = activation->n_sockets;
     bool named = false;
 
     for (size_t i = 0; i < n; i++) {
@@ -281,7 +270,7 @@ static int build_environment(struct activation *activation)
     };
 
     if (!options->inetd)
-        environment.n_listen_fds = options->accept ? 1 : activation->n_listeners;
+        environment.n_listen_fds = options->accept ? 1 : activation->n_sockets;
     if (handler_environment_build(&environment, &activation->environment) < 0)
         return out_of_memory();
     return EXIT_STATUS_OK;
@@ -306,45 +295,74 @@ static const char *base_name(const char *path)
     return slash != NULL ? slash + 1 : path;
 }
 
-static int serve(struct activation *activation)
+/* They become listeners of the supervisor's kind. */
+static int wrap_sockets(struct activation *activation)
+{
+    activation->listeners = calloc(activation->n_sockets, sizeof(*activation->listeners));
+    if (activation->listeners == NULL)
+        return out_of_memory();
+    for (size_t i = 0; i < activation->n_sockets; i++) {
+        if (listener_from_socket(activation->sockets[i], &activation->listeners[i]) < 0)
+            return out_of_memory();
+        activation->sockets[i] = NULL;
+    }
+    return EXIT_STATUS_OK;
+}
+
+static int add_unit(struct activation *activation, const struct spawn_plan *plan,
+                    struct supervisor *supervisor)
 {
     const struct activate_options *options = &activation->options;
-    struct supervisor_options supervisor_options = {
-        .n_servers = options->n_servers,
-        .stop_timeout_usec = options->stop_timeout_usec,
-        .to_manager = options->report_given ? options->report : REPORT_EXITS,
-        .to_log = options->report_given ? options->report : REPORT_FAILURES,
-        .once = options->once,
+    const struct plan_source program = {.fixed = plan};
+    const struct supervisor_socket socket = {
+        .name = base_name(activation->program),
+        .listeners = activation->listeners,
+        .n_listeners = activation->n_sockets,
     };
+    const struct supervisor_unit_socket its_socket = {.index = 0, .starts = true};
     const struct supervisor_unit unit = {
         .name = base_name(activation->program),
         .accept = options->accept,
         .max_connections = options->max_connections,
-        .plan =
-            {
-                .program = activation->program,
-                .arguments = (const char *const *)options->program,
-                .environment = (const char *const *)activation->environment,
-                .flags = plan_flags(options),
-                .first_fd = FIRST_FD,
-                .listener = -1,
-            },
-        .listeners = activation->listeners,
-        .n_listeners = activation->n_listeners,
+        .overflow = OVERFLOW_WAIT,
+        .programs = &program,
+        .n_programs = 1,
+        .sockets = &its_socket,
+        .n_sockets = 1,
+    };
+    int r = supervisor_add_socket(supervisor, &socket);
+
+    if (r < 0)
+        return r;
+    activation->n_sockets = 0; /* the supervisor's now */
+    return supervisor_add_unit(supervisor, &unit);
+}
+
+static int serve(struct activation *activation)
+{
+    const struct activate_options *options = &activation->options;
+    struct supervisor_options supervisor_options = options->supervisor;
+    const struct spawn_plan plan = {
+        .program = activation->program,
+        .arguments = (const char *const *)options->program,
+        .environment = (const char *const *)activation->environment,
+        .flags = plan_flags(options),
+        .first_fd = FIRST_FD,
+        .listener = -1,
     };
     struct supervisor *supervisor = NULL;
     int r = supervisor_block_signals(&supervisor_options.ignore_hangup);
 
+    supervisor_options.once = options->once;
     if (r >= 0)
         r = supervisor_new(&supervisor_options, &supervisor);
     if (r >= 0)
-        r = supervisor_add_unit(supervisor, &unit);
+        r = add_unit(activation, &plan, supervisor);
     if (r < 0) {
         log_error("cannot set up: %s", strerror(-r));
         supervisor_free(supervisor);
         return EXIT_STATUS_FAILURE;
     }
-    activation->n_listeners = 0; /* the supervisor's now */
     r = supervisor_run(supervisor);
     supervisor_free(supervisor);
     return r < 0 ? EXIT_STATUS_FAILURE : r;
@@ -353,8 +371,8 @@ static int serve(struct activation *activation)
 static int run_steps(struct activation *activation)
 {
     static int (*const steps[])(struct activation *) = {
-        find_program,   take_passed_sockets, check_sockets,
-        make_listeners, join_names,          build_environment,
+        find_program, take_passed_sockets, check_sockets, make_sockets,
+        join_names,   build_environment,   wrap_sockets,
     };
 
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {

@@ -10,5 +10,6 @@ enum exit_status {
     EXIT_STATUS_CANNOT_LISTEN = 73, /* EX_CANTCREAT */
     EXIT_STATUS_PASSED =
         78, /* EX_CONFIG: the sockets that were passed are not what they should be */
+    EXIT_STATUS_UNITS = 78,    /* EX_CONFIG: the units cannot be used */
     EXIT_STATUS_PROGRAM = 203, /* systemd's EXIT_EXEC */
 };

@@ -13,7 +13,9 @@ static const struct {
     int (*run)(int argc, char *argv[]);
     const char *summary;
 } verbs[] = {
+    {"run", verb_run, "serve socket units as systemd would"},
     {"activate", verb_activate, "listen on sockets, run a program for their traffic"},
+    {"check", verb_check, "say what becomes of each line in units, and whether they would run"},
 };
 
 static void print_help(void)

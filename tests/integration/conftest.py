@@ -90,3 +90,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.skipped and support.MUST_NOT_SKIP and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"must not be skipped here: {report.longrepr}"
+
+
+@pytest.fixture
+def run(hark: Path, directory: Path) -> Callable[..., support.Hark]:
+    """run({"foo.socket": text, …}, "foo.socket", …) writes the units and makes a Hark that serves
+    them. {directory} and {helpers} in a text are the test's and the test programs' directory."""
+    def make(units: dict[str, str], *arguments: object, **options: Any) -> support.Hark:
+        support.write_units(directory / "units", units, directory)
+        return support.Hark([f"--unit-path={directory / 'units'}", *map(str, arguments)], directory,
+                            verb="run", **options)
+    return make

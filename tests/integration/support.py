@@ -323,7 +323,8 @@ def assert_each_once(exits: Sequence[Exit], n: int) -> None:
 
 @dataclass
 class Hark:
-    """One running `hark activate`. Leaves the with block stopped, and fails if anything remains."""
+    """One running `hark activate`, or another verb that serves. Leaves the with block stopped, and
+    fails if anything remains."""
 
     arguments: Sequence[str]
     directory: Path
@@ -336,6 +337,7 @@ class Hark:
     passed: Sequence[str] | None = None  # options of pass-sockets; pass_fds become 3, 4, …
     preexec: Callable[[], None] | None = None
     extra_paths: list[Path] = field(default_factory=list)
+    verb: str = "activate"
 
     def __post_init__(self) -> None:
         self.directory.mkdir(exist_ok=True)
@@ -361,7 +363,7 @@ class Hark:
 
     def start(self) -> None:
         """Runs it; does not wait for anything."""
-        command = [str(HARK), "activate", *map(str, self.arguments)]
+        command = [str(HARK), self.verb, *map(str, self.arguments)]
         if self.passed is not None:
             command = [str(HELPERS / "pass-sockets"), *self.passed,
                        *map(str, self.pass_fds), "--", *command]
@@ -509,6 +511,15 @@ class Hark:
     def handlers(self) -> list[int]:
         """Children of hark that are programs of their own."""
         return [p.pid for p in children_of(self.pid) if p.command != "hark-server"]
+
+
+def write_units(where: Path, units: dict[str, str], directory: Path) -> None:
+    """Unit files; names may be those of drop-ins ("foo.socket.d/x.conf")."""
+    for name, text in units.items():
+        path = where / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.replace("{directory}", str(directory))
+                        .replace("{helpers}", str(HELPERS)))
 
 
 def run_hark(*arguments: str, timeout: float = DEADLINE, env: dict[str, str] | None = None,

@@ -105,12 +105,14 @@ def test_manual_page_has_every_option():
     assert not missing, f"not in hark(1): {missing}"
 
 
-@pytest.mark.parametrize("layer", ["basic", "libhark", "unit", "supervisor"])
+@pytest.mark.parametrize("layer", ["basic", "libhark", "unit", "listener", "exec", "supervisor"])
 def test_layers(directory, layer):
     """Each archive, whole, links with nothing but the layers below it."""
     archives = {"basic": BUILD / "src/basic/libbasic.a",
                 "libhark": BUILD / "src/libhark/libhark-static.a",
                 "unit": BUILD / "src/unit/libunit.a",
+                "listener": BUILD / "src/listener/liblistener.a",
+                "exec": BUILD / "src/exec/libexec.a",
                 "supervisor": BUILD / "src/supervisor/libsupervisor.a"}
     order = list(archives)
     below = [archives[name] for name in reversed(order[:order.index(layer)])]
@@ -124,7 +126,7 @@ def test_layers(directory, layer):
 
 def test_includes_follow_the_layers():
     """No file includes a header of a layer above its own."""
-    order = ["basic", "libhark", "unit", "supervisor", "cli"]
+    order = ["basic", "libhark", "unit", "listener", "exec", "supervisor", "cli"]
     allowed = {layer: set(order[:i + 1]) for i, layer in enumerate(order)}
     for layer, lower in allowed.items():
         for path in (SOURCE / "src" / layer).glob("*.[ch]"):

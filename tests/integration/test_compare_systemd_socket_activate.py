@@ -27,9 +27,12 @@ pytestmark = pytest.mark.needs("systemd-socket-activate")
 #  - a handler of -a has hark's own limit of open files (the original: 1024);
 #  - a handler of -a has REMOTE_ADDR and REMOTE_PORT, as under systemd (the original: neither);
 #  - -E NAME of a variable that is not set sets nothing (the original: an empty one);
+#  - only the program without -a is told when its parent dies (the original: only handlers);
 #  - a node has mode 0600 (the original: 0644 and the umask), and a lock file beside it.
 DIFFERENT_VARIABLES = {"LISTEN_PID", "REMOTE_ADDR", "REMOTE_PORT", "MISSING"}
-DIFFERENT_FIELDS = {"pid", "ppid", "pgrp", "sid", "environ", "fds", "SigQ"}
+DIFFERENT_FIELDS = {"pid", "ppid", "pgrp", "sid", "environ", "fds", "SigQ", "leads_session",
+                    "leads_group", "death_signal"}
+FD_FIELDS = {"fd", "type", "cloexec", "domain", "socket_type", "listening"}
 
 
 def run_original(options: list[str], address: str, client: Any, directory: Any) -> Any:
@@ -64,7 +67,7 @@ def comparable(record: dict[str, Any]) -> dict[str, Any]:
     result["rlimits"] = [limit for i, limit in enumerate(record["rlimits"])
                          if i != resource.RLIMIT_NOFILE]
     result["environ"] = {k: v for k, v in env.items() if k not in DIFFERENT_VARIABLES}
-    result["fds"] = [{k: v for k, v in entry.items() if k not in ("target", "flags")}
+    result["fds"] = [{k: v for k, v in entry.items() if k in FD_FIELDS}
                      | {"nonblock": bool(entry["flags"] & os.O_NONBLOCK),
                         "access": entry["flags"] & os.O_ACCMODE}
                      for entry in record["fds"]]

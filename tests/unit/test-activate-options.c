@@ -81,9 +81,10 @@ TEST(defaults)
     ASSERT(options.owner == (uid_t)-1 && options.group == (gid_t)-1);
     ASSERT_INT(options.lock_timeout_ms, 1000);
     ASSERT_INT(options.max_connections, 64);
-    ASSERT_INT(options.n_servers, 0);
-    ASSERT_INT(options.stop_timeout_usec, 90000000);
-    ASSERT(!options.report_given);
+    ASSERT_INT(options.supervisor.n_servers, 0);
+    ASSERT_INT(options.supervisor.stop_timeout_usec, 90000000);
+    ASSERT_INT(options.supervisor.to_manager, REPORT_EXITS);
+    ASSERT_INT(options.supervisor.to_log, REPORT_FAILURES);
     activate_options_done(&options);
 }
 
@@ -258,15 +259,15 @@ TEST(times)
 {
     ASSERT_INT(PARSE("--lock-timeout=2500ms", "--stop-timeout=1min 30s", "prog"), 1);
     ASSERT_INT(options.lock_timeout_ms, 2500);
-    ASSERT_INT(options.stop_timeout_usec, 90000000);
+    ASSERT_INT(options.supervisor.stop_timeout_usec, 90000000);
     activate_options_done(&options);
     ASSERT_INT(PARSE("--lock-timeout=0", "--stop-timeout=0", "prog"), 1);
     ASSERT_INT(options.lock_timeout_ms, 0);
-    ASSERT_INT(options.stop_timeout_usec, 0);
+    ASSERT_INT(options.supervisor.stop_timeout_usec, 0);
     activate_options_done(&options);
     ASSERT_INT(PARSE("--lock-timeout=infinity", "--stop-timeout=infinity", "prog"), 1);
     ASSERT_INT(options.lock_timeout_ms, -1);
-    ASSERT(options.stop_timeout_usec == TIME_INFINITY);
+    ASSERT(options.supervisor.stop_timeout_usec == TIME_INFINITY);
     activate_options_done(&options);
     ASSERT_INT(PARSE("--lock-timeout=365d", "prog"), 1); /* more milliseconds than an int has */
     ASSERT_INT(options.lock_timeout_ms, INT32_MAX);
@@ -281,7 +282,7 @@ TEST(counts)
 {
     ASSERT_INT(PARSE("--max-connections=1", "--fork-servers=256", "prog"), 1);
     ASSERT_INT(options.max_connections, 1);
-    ASSERT_INT(options.n_servers, SERVERS_MAX);
+    ASSERT_INT(options.supervisor.n_servers, SERVERS_MAX);
     activate_options_done(&options);
     ASSERT_GOOD("--max-connections=65536", "prog");
     ASSERT_BAD("from 1 to 65536, not \"65537\"", "--max-connections=65537", "prog");
@@ -296,14 +297,14 @@ TEST(counts)
 TEST(reports)
 {
     ASSERT_INT(PARSE("--report=exits", "prog"), 1);
-    ASSERT(options.report_given);
-    ASSERT_INT(options.report, REPORT_EXITS);
+    ASSERT_INT(options.supervisor.to_log, REPORT_EXITS);
+    ASSERT_INT(options.supervisor.to_manager, REPORT_EXITS);
     activate_options_done(&options);
     ASSERT_INT(PARSE("--report=none", "prog"), 1);
-    ASSERT_INT(options.report, REPORT_NONE);
+    ASSERT_INT(options.supervisor.to_manager, REPORT_NONE);
     activate_options_done(&options);
     ASSERT_INT(PARSE("--report=failures", "prog"), 1);
-    ASSERT_INT(options.report, REPORT_FAILURES);
+    ASSERT_INT(options.supervisor.to_manager, REPORT_FAILURES);
     activate_options_done(&options);
     ASSERT_BAD("exits, failures or none, not \"all\"", "--report=all", "prog");
 }

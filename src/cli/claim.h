@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* Which passed socket is which listener of which unit (sd_listen_fds(3)). */
+#pragma once
+
+#include <stddef.h>
+
+#include "listener/listener.h"
+#include "unit/unit-set.h"
+
+/* Of each socket of a set one of these: as many listeners as its unit has, NULL for those that
+ * nobody passed. */
+struct claimed_socket {
+    struct listener **listeners;
+    size_t n_claimed;
+};
+
+/*
+ * Takes what was passed, by FileDescriptorName= (or the unit's name), then by address. Prints what
+ * is wrong: something that no unit asks for, or that cannot be used. EXIT_STATUS_OK, or the status
+ * to exit with. The variables are removed from the environment.
+ */
+int claim_passed_sockets(const struct unit_set *set, struct claimed_socket **ret_claimed);
+/* Frees the listeners that are left in it. */
+struct claimed_socket *claimed_sockets_free(struct claimed_socket *claimed,
+                                            const struct unit_set *set);

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* The command line of hark run. */
+#pragma once
+
+#include <stddef.h>
+
+#include "cli/unit-options.h"
+#include "supervisor/supervisor.h"
+
+struct run_options {
+    struct unit_options units;
+    struct supervisor_options supervisor;
+    const char *const *names; /* of units, in argv */
+    size_t n_names;
+};
+
+/* 1 to go on, 0 when there is nothing more to do (--help), negative after it has said what is
+ * wrong. Call run_options_done() in every case. */
+int run_options_parse(struct run_options *options, int argc, char *argv[]);
+void run_options_done(struct run_options *options);
