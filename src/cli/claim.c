@@ -47,17 +47,27 @@ static struct claimed_socket *new_claimed(const struct unit_set *set)
 static bool has_name(const struct unit_set_socket *socket, const char *name)
 {
     return name != NULL &&
-           (strcmp(name, socket->unit->fd_name) == 0 || strcmp(name, socket->file->name) == 0);
+           (strcmp(name, socket->unit->passed_name) == 0 || strcmp(name, socket->file->name) == 0);
 }
 
+/* How sure it is that a descriptor is a listener of a unit, the surest first. */
+enum claim_rule {
+    CLAIM_NAME_AND_ADDRESS,
+    CLAIM_NAME, /* whoever passed it may see it at another path, or has not restarted its unit */
+    CLAIM_ADDRESS,
+    N_CLAIM_RULES,
+};
+
 /* 1: it was taken; 0: none of the unit's listeners is this; or a negative errno. */
-static int claim_for(const struct unit_set_socket *socket, struct claimed_socket *claimed, int fd)
+static int claim_for(const struct unit_set_socket *socket, struct claimed_socket *claimed, int fd,
+                     bool any_address)
 {
     for (size_t i = 0; i < socket->unit->listeners.n; i++) {
         const struct listener_request request = {
             .unit = socket->unit, .index = i, .owner = (uid_t)-1, .group = (gid_t)-1};
 
-        if (claimed->listeners[i] != NULL || !listener_fits(&request, fd))
+        if (claimed->listeners[i] != NULL ||
+            !(any_address ? listener_fits_kind(&request, fd) : listener_fits(&request, fd)))
             continue;
         int r = listener_take(&request, fd, &claimed->listeners[i]);
         if (r < 0)
@@ -68,18 +78,16 @@ static int claim_for(const struct unit_set_socket *socket, struct claimed_socket
     return 0;
 }
 
-static int claim(const struct unit_set *set, struct claimed_socket *claimed,
-                 const struct hark_passed *passed)
+static int claim_by(enum claim_rule rule, const struct unit_set *set,
+                    struct claimed_socket *claimed, struct hark_passed *passed)
 {
-    /* First those who have its name, then the others. */
-    for (int named = 1; named >= 0; named--)
-        for (size_t i = 0; i < set->n_sockets; i++) {
-            if (has_name(&set->sockets[i], passed->name) != (named == 1))
-                continue;
-            int r = claim_for(&set->sockets[i], &claimed[i], passed->fd);
-            if (r != 0)
-                return r;
-        }
+    for (size_t i = 0; i < set->n_sockets; i++) {
+        if (has_name(&set->sockets[i], passed->name) == (rule == CLAIM_ADDRESS))
+            continue;
+        int r = claim_for(&set->sockets[i], &claimed[i], passed->fd, rule == CLAIM_NAME);
+        if (r != 0)
+            return r;
+    }
     return 0;
 }
 
@@ -125,18 +133,23 @@ static void forget_listen_variables(void)
     (void)unsetenv("LISTEN_FDNAMES");
 }
 
+/* Rule by rule for all, so that nobody takes by name alone what is another one's address. */
 static int claim_all(const struct unit_set *set, struct claimed_socket *claimed,
                      struct hark_passed *passed, size_t n)
 {
     int status = EXIT_STATUS_OK;
 
-    for (size_t i = 0; i < n; i++) {
-        int r = claim(set, claimed, &passed[i]);
-        if (r > 0)
-            passed[i].fd = -1;
-        else
-            status = explain(&passed[i], i, r);
-    }
+    for (enum claim_rule rule = 0; rule < N_CLAIM_RULES; rule++)
+        for (size_t i = 0; i < n; i++) {
+            int r = passed[i].fd < 0 ? 0 : claim_by(rule, set, claimed, &passed[i]);
+            if (r < 0)
+                return explain(&passed[i], i, r);
+            if (r > 0)
+                passed[i].fd = -1;
+        }
+    for (size_t i = 0; i < n; i++)
+        if (passed[i].fd >= 0)
+            status = explain(&passed[i], i, 0);
     return status;
 }
 

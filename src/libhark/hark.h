@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #ifdef __cplusplus
@@ -50,8 +51,8 @@ struct hark_holder {
  * holder dies, however that happens: a file that is left behind blocks nobody. What is written into
  * the lock file can replace the file as a whole (commit).
  *
- * Order: hark_lockfile_hold(); write to hark_lockfile_fd(); hark_lockfile_commit(), or not;
- * hark_lockfile_free(), which rolls back what was not committed.
+ * Order: hark_lockfile_hold(); write to hark_lockfile_fd() or hark_lockfile_stream();
+ * hark_lockfile_commit(), or not; hark_lockfile_free(), which rolls back what was not committed.
  *
  * The lock file has mode 0600, as whoever can open it can lock it; one with more is repaired. Lock
  * files work on every file system with flock(2), between all processes that see the directory, in
@@ -85,10 +86,42 @@ enum hark_lockfile_flags {
 HARK_PUBLIC int hark_lockfile_hold(const char *path, int timeout_ms, unsigned flags,
                                    struct hark_lockfile **ret_lock);
 
-/* The lock file, open for reading and writing; -1 after a commit. It stays the lock's: closing it
- * drops the lock. Copies (fork, dup) share the lock; hark_lockfile_free() drops it for all of them.
- */
+/* The lock that fd holds: of a handle's descriptor that came across execve(2), with its close-on-exec
+ * flag taken off before, or from a parent or another process, which may then only close its copies
+ * (hark_lockfile_free() there would let go of the lock). Takes fd over on success only. The flags
+ * are those of before, but APPEND; what was written stays, with IDENTIFY it is written anew. A lock
+ * that nobody holds is taken.
+ *   -ESTALE   the name of path's lock file does not lead to fd (any more)
+ *   -EBUSY    another descriptor holds the lock
+ *   -EBADF    fd is not open, or not for reading and writing
+ *   and those of hark_lockfile_hold() about the file and the path */
+HARK_PUBLIC int hark_lockfile_adopt(const char *path, int fd, unsigned flags,
+                                    struct hark_lockfile **ret_lock);
+
+/* The lock file, open for reading and writing; -1 after a commit, or close. It stays the lock's:
+ * closing it drops the lock. Copies (fork, dup) share the lock; hark_lockfile_free() drops it for
+ * all of them. */
 HARK_PUBLIC int hark_lockfile_fd(const struct hark_lockfile *lock);
+
+/* The same as a stream, one per handle, for reading and writing. It stays the lock's: close, reopen,
+ * commit and free close it, whether they succeed or not. Flush it before the descriptor is used.
+ * -EBADF: after close; -ESTALE: after a commit; -EPERM: in a forked child; -EINVAL: IDENTIFY;
+ * -EMFILE, -ENOMEM. */
+HARK_PUBLIC int hark_lockfile_stream(struct hark_lockfile *lock, FILE **ret_stream);
+
+/* Nothing more is to be written, but the lock is kept: tells whether all of it could be, and
+ * hark_lockfile_fd() is -1. The lock file may be read, and changed in place, by others. After a
+ * failure (-EIO, -ENOSPC, -EDQUOT, …) commit fails in the same way. -ESTALE, -EPERM, -EINVAL as
+ * above. */
+HARK_PUBLIC int hark_lockfile_close(struct hark_lockfile *lock);
+
+/* Begins anew, at any time before a commit, under the same lock: the lock file is empty and open.
+ * -ESTALE: also when its name was taken away; -EPERM, -EINVAL as above; errors of ftruncate(2). */
+HARK_PUBLIC int hark_lockfile_reopen(struct hark_lockfile *lock);
+
+/* Whether it is still what it was: -ESTALE when somebody removed or replaced the lock file, so that
+ * another can hold a lock of the same name; and after a commit. Opens nothing, never blocks. */
+HARK_PUBLIC int hark_lockfile_check(const struct hark_lockfile *lock);
 
 /* The lock file's path, and that of the file it locks, links followed: absolute, good until free.
  */
@@ -98,9 +131,10 @@ HARK_PUBLIC const char *hark_lockfile_target(const struct hark_lockfile *lock);
 /* Renames the lock file over the file, or over another path of the same file system, and lets go of
  * the lock; only free is left to call then. The new file has the mode of the one it replaces, or
  * 0600, unless the caller gave the descriptor another; owner and group are the caller's. On failure
- * the lock is still held. -ESTALE: its name was taken away, or it was committed before; -EPERM: in
- * a forked child; -EINVAL: HARK_LOCKFILE_IDENTIFY; errors of rename(2) (-EXDEV, -EISDIR, …),
- * fchmod(2), fsync(2). If only the fsync of the directory failed, the file is replaced and
+ * the lock is still held. What could not be written whole is never committed. -ESTALE: its name was
+ * taken away, or it was committed before; -EPERM: in a forked child; -EINVAL:
+ * HARK_LOCKFILE_IDENTIFY; errors of write(2) (-ENOSPC, -EIO, …), rename(2) (-EXDEV, -EISDIR, …),
+ * fchmod(2), fsync(2); -EMFILE. If only the fsync of the directory failed, the file is replaced and
  * hark_lockfile_fd() is -1. */
 HARK_PUBLIC int hark_lockfile_commit(struct hark_lockfile *lock);
 HARK_PUBLIC int hark_lockfile_commit_to(struct hark_lockfile *lock, const char *path);

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
@@ -37,6 +38,9 @@ struct hark_lockfile {
     int fd;         /* -1 after a commit */
     pid_t owner;    /* the process that made it: a forked child must not delete it */
     unsigned flags; /* enum hark_lockfile_flags */
+    FILE *stream;   /* on a copy of fd, so that closing it keeps the lock; or NULL */
+    bool closed;    /* the caller has done so: fd only holds the lock */
+    int failure;    /* of writing: what is there is not what was meant to be, until a reopen */
 };
 
 void backoff_init(struct backoff *backoff, int timeout_ms)
@@ -189,20 +193,29 @@ static int copy_contents(const struct hark_lockfile *lock)
     }
 }
 
+static int lockfile_empty(const struct hark_lockfile *lock)
+{
+    return ftruncate(lock->fd, 0) < 0 || lseek(lock->fd, 0, SEEK_SET) < 0 ? -errno : 0;
+}
+
+static int lockfile_identify(const struct hark_lockfile *lock)
+{
+    char text[HOLDER_TEXT_MAX];
+    int length = holder_write_text(text, sizeof(text));
+
+    return length < 0 ? length : write_all(lock->fd, text, (size_t)length);
+}
+
 /* What a dead holder wrote goes only now that the lock is held. */
 static int lockfile_fill(const struct hark_lockfile *lock)
 {
-    if (ftruncate(lock->fd, 0) < 0)
-        return -errno;
-    if (lock->flags & HARK_LOCKFILE_APPEND)
-        return copy_contents(lock);
-    if (lock->flags & HARK_LOCKFILE_IDENTIFY) {
-        char text[HOLDER_TEXT_MAX];
-        int length = holder_write_text(text, sizeof(text));
+    int r = lockfile_empty(lock);
 
-        return length < 0 ? length : write_all(lock->fd, text, (size_t)length);
-    }
-    return 0;
+    if (r >= 0 && lock->flags & HARK_LOCKFILE_APPEND)
+        r = copy_contents(lock);
+    if (r >= 0 && lock->flags & HARK_LOCKFILE_IDENTIFY)
+        r = lockfile_identify(lock);
+    return r;
 }
 
 static void cleanup_lockfile(struct hark_lockfile **lock)
@@ -210,16 +223,12 @@ static void cleanup_lockfile(struct hark_lockfile **lock)
     hark_lockfile_free(*lock);
 }
 
-int hark_lockfile_hold(const char *path, int timeout_ms, unsigned flags,
-                       struct hark_lockfile **ret_lock)
+/* A handle without the lock. */
+static int lockfile_new(const char *path, unsigned flags, struct hark_lockfile **ret_lock)
 {
-    cleanup(cleanup_lockfile) struct hark_lockfile *lock = NULL;
+    cleanup(cleanup_lockfile) struct hark_lockfile *lock = calloc(1, sizeof(*lock));
     cleanup_free char *resolved = NULL;
 
-    if (!path || !ret_lock || (flags & ~(unsigned)LOCKFILE_FLAGS) || timeout_ms < -1 ||
-        ((flags & HARK_LOCKFILE_IDENTIFY) && (flags & HARK_LOCKFILE_APPEND)))
-        return -EINVAL;
-    lock = calloc(1, sizeof(*lock));
     if (!lock)
         return -ENOMEM;
     lock->fd = lock->target.directory_fd = -1;
@@ -239,19 +248,80 @@ int hark_lockfile_hold(const char *path, int timeout_ms, unsigned flags,
         return -ENOMEM;
     }
     lock->name = lock->path + (lock->target.name - lock->target.text);
-    r = lockfile_wait(lock, timeout_ms);
-    if (r < 0)
-        return r;
-    r = lockfile_fill(lock);
+    *ret_lock = take_pointer(&lock);
+    return 0;
+}
+
+int hark_lockfile_hold(const char *path, int timeout_ms, unsigned flags,
+                       struct hark_lockfile **ret_lock)
+{
+    cleanup(cleanup_lockfile) struct hark_lockfile *lock = NULL;
+
+    if (!path || !ret_lock || (flags & ~(unsigned)LOCKFILE_FLAGS) || timeout_ms < -1 ||
+        ((flags & HARK_LOCKFILE_IDENTIFY) && (flags & HARK_LOCKFILE_APPEND)))
+        return -EINVAL;
+    int r = lockfile_new(path, flags, &lock);
+    if (r >= 0)
+        r = lockfile_wait(lock, timeout_ms);
+    if (r >= 0)
+        r = lockfile_fill(lock);
     if (r < 0)
         return r;
     *ret_lock = take_pointer(&lock);
     return 0;
 }
 
+/* To lock what this description has locked already changes nothing. */
+static int take_over_lock(const struct hark_lockfile *lock, int fd)
+{
+    int access = fcntl(fd, F_GETFL);
+
+    if (access < 0)
+        return -errno;
+    if ((access & O_ACCMODE) != O_RDWR)
+        return -EBADF;
+    int r = lockfile_examine(fd);
+    if (r < 0)
+        return r;
+    if (r == 0 || !name_leads_to(lock->target.directory_fd, lock->name, fd))
+        return -ESTALE;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return errno == EWOULDBLOCK ? -EBUSY : -errno;
+    /* It may have been free until now. */
+    return name_leads_to(lock->target.directory_fd, lock->name, fd) ? 0 : -ESTALE;
+}
+
+int hark_lockfile_adopt(const char *path, int fd, unsigned flags, struct hark_lockfile **ret_lock)
+{
+    const unsigned known = LOCKFILE_FLAGS & ~(unsigned)HARK_LOCKFILE_APPEND;
+    cleanup(cleanup_lockfile) struct hark_lockfile *lock = NULL;
+
+    if (!path || !ret_lock || flags & ~known)
+        return -EINVAL;
+    int r = lockfile_new(path, flags, &lock);
+    if (r >= 0)
+        r = take_over_lock(lock, fd);
+    if (r >= 0)
+        r = fd_set_close_on_exec(fd, true);
+    if (r < 0)
+        return r;
+    lock->fd = fd;
+    if (flags & HARK_LOCKFILE_IDENTIFY) {
+        r = lockfile_empty(lock);
+        if (r >= 0)
+            r = lockfile_identify(lock);
+    }
+    if (r < 0) {
+        lock->fd = -1; /* still the caller's */
+        return r;
+    }
+    *ret_lock = take_pointer(&lock);
+    return 0;
+}
+
 int hark_lockfile_fd(const struct hark_lockfile *lock)
 {
-    return lock->fd;
+    return lock->closed ? -1 : lock->fd;
 }
 
 const char *hark_lockfile_path(const struct hark_lockfile *lock)
@@ -268,6 +338,111 @@ bool lockfile_in_place(const struct hark_lockfile *lock)
 {
     return lock->fd >= 0 && name_leads_to(AT_FDCWD, lock->path, lock->fd);
 }
+
+int hark_lockfile_check(const struct hark_lockfile *lock)
+{
+    return lockfile_in_place(lock) ? 0 : -ESTALE;
+}
+
+/* ---- Writing --------------------------------------------------------------------------------- */
+
+/* Whether there is something to write, and this process is who may. */
+static int check_writer(const struct hark_lockfile *lock)
+{
+    if (lock->flags & HARK_LOCKFILE_IDENTIFY)
+        return -EINVAL;
+    if (lock->fd < 0)
+        return -ESTALE;
+    return lock->owner != getpid() ? -EPERM : 0;
+}
+
+int hark_lockfile_stream(struct hark_lockfile *lock, FILE **ret_stream)
+{
+    int r = ret_stream ? check_writer(lock) : -EINVAL;
+
+    if (r < 0)
+        return r;
+    if (lock->closed)
+        return -EBADF;
+    if (!lock->stream) {
+        cleanup_close int copy = fcntl(lock->fd, F_DUPFD_CLOEXEC, 0);
+
+        if (copy < 0)
+            return -errno;
+        lock->stream = fdopen(copy, "r+");
+        if (!lock->stream)
+            return -errno;
+        (void)take_fd(&copy);
+    }
+    *ret_stream = lock->stream;
+    return 0;
+}
+
+static int close_stream(struct hark_lockfile *lock)
+{
+    bool failed = ferror(lock->stream);
+    int r = fclose(take_pointer(&lock->stream)) != 0 ? -errno : 0;
+
+    return r >= 0 && failed ? -EIO : r; /* which error it was then is long forgotten */
+}
+
+/* What the buffer holds reaches neither the lock file nor, in a forked child, its parent's. */
+static void discard_stream(struct hark_lockfile *lock)
+{
+    if (lock->stream) {
+        __fpurge(lock->stream);
+        (void)fclose(take_pointer(&lock->stream));
+    }
+}
+
+/* A network file system may tell of a failure at close(2) only: of any copy. */
+static int finish_writing(struct hark_lockfile *lock)
+{
+    int r = 0;
+
+    if (lock->stream) {
+        r = close_stream(lock);
+    } else if (!lock->closed) {
+        int copy = fcntl(lock->fd, F_DUPFD_CLOEXEC, 0);
+
+        if (copy < 0)
+            return -errno;
+        r = close(copy) < 0 ? -errno : 0;
+    }
+    if (r < 0)
+        lock->failure = r;
+    return lock->failure;
+}
+
+int hark_lockfile_close(struct hark_lockfile *lock)
+{
+    int r = check_writer(lock);
+
+    if (r < 0)
+        return r;
+    r = finish_writing(lock);
+    lock->closed = true;
+    return r;
+}
+
+int hark_lockfile_reopen(struct hark_lockfile *lock)
+{
+    int r = check_writer(lock);
+
+    if (r < 0)
+        return r;
+    if (!lockfile_in_place(lock))
+        return -ESTALE;
+    discard_stream(lock);
+    r = lockfile_empty(lock);
+    if (r < 0)
+        return r;
+    lock->closed = false;
+    lock->failure = 0;
+    return 0;
+}
+
+/* ---- The end --------------------------------------------------------------------------------- */
 
 static int fsync_directory(const char *directory)
 {
@@ -300,7 +475,9 @@ static int lockfile_commit(struct hark_lockfile *lock, const struct path *to)
         return -ESTALE;
     if (lock->owner != getpid())
         return -EPERM;
-    int r = take_over_mode(lock->fd, to);
+    int r = finish_writing(lock);
+    if (r >= 0)
+        r = take_over_mode(lock->fd, to);
     if (r < 0)
         return r;
     if ((lock->flags & HARK_LOCKFILE_FSYNC) && fsync(lock->fd) < 0)
@@ -328,6 +505,7 @@ struct hark_lockfile *hark_lockfile_free(struct hark_lockfile *lock)
 {
     if (!lock)
         return NULL;
+    discard_stream(lock);
     if (lock->fd >= 0) {
         if (lock->owner == getpid()) {
             /* Held until after the unlink, so that nobody can have taken the name in between. */

@@ -99,3 +99,23 @@ bool listener_fits(const struct listener_request *request, int fd)
         return is_socket(request, fd);
     }
 }
+
+bool listener_fits_kind(const struct listener_request *request, int fd)
+{
+    const struct socket_listener *wanted = wanted_listener(request);
+    int type = socket_type_of(wanted->kind);
+
+    switch (wanted->kind) {
+    case LISTENER_FIFO:
+        return yes(sd_is_fifo(fd, NULL));
+    case LISTENER_SPECIAL:
+        return yes(sd_is_special(fd, NULL));
+    case LISTENER_NETLINK:
+        return yes(sd_is_socket(fd, AF_NETLINK, 0, -1));
+    case LISTENER_MESSAGE_QUEUE:
+        return yes(sd_is_mq(fd, NULL));
+    default:
+        return yes(sd_is_socket(fd, AF_UNSPEC, type, type == SOCK_DGRAM ? -1 : 1)) &&
+               has_protocol(fd, socket_options_protocol(request->unit, type));
+    }
+}

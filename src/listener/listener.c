@@ -195,7 +195,7 @@ int listener_take(const struct listener_request *request, int fd, struct listene
     if (r < 0)
         return r;
     listener->passed = true;
-    if (!listener_fits(request, fd))
+    if (!listener_fits_kind(request, fd))
         return -EPROTOTYPE;
     if (type == 0) {
         r = fd_set_close_on_exec(fd, true);

@@ -48,8 +48,10 @@ int listener_new(const struct listener_request *request, struct listener **ret_l
 
 /* Whether a descriptor is what the request asks for: kind, type and address. */
 bool listener_fits(const struct listener_request *request, int fd);
+/* The same but for the address: in another mount namespace a path is another one. */
+bool listener_fits_kind(const struct listener_request *request, int fd);
 /* The same listener, from a passed descriptor, which is the listener's on success. -EPROTOTYPE: it
- * does not fit; -ENOPROTOOPT as above; -EBADF, -ENOMEM. */
+ * is not of that kind; -ENOPROTOOPT as above; -EBADF, -ENOMEM. */
 int listener_take(const struct listener_request *request, int fd, struct listener **ret_listener);
 /* Without a unit. The socket is the listener's on success. -ENOMEM. */
 int listener_from_socket(struct hark_listener *socket, struct listener **ret_listener);

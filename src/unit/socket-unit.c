@@ -31,6 +31,7 @@ struct socket_unit *socket_unit_free(struct socket_unit *unit)
     free(unit->service_key);
     free(unit->service);
     free(unit->fd_name);
+    free(unit->passed_name);
     string_list_done(&unit->symlinks);
     free(unit->socket_user);
     free(unit->socket_group);
@@ -303,8 +304,13 @@ static int settle(struct socket_unit *unit)
         unit->trigger_limit.burst = unit->accept ? 200 : 20;
     if (unit->poll_limit.burst == BURST_UNSET)
         unit->poll_limit.burst = unit->accept ? 150 : 15;
-    if (!unit->fd_name || unit->accept) {
-        char *name = strdup(unit->accept ? "connection" : unit->file->name);
+    if (!unit->fd_name && !(unit->fd_name = strdup(unit->file->name)))
+        return -ENOMEM;
+    unit->passed_name = strdup(unit->fd_name);
+    if (!unit->passed_name)
+        return -ENOMEM;
+    if (unit->accept) {
+        char *name = strdup("connection");
         if (!name)
             return -ENOMEM;
         value_replace(&unit->fd_name, name);

@@ -81,6 +81,8 @@ struct socket_unit {
     char *service_key; /* Service= as given, or NULL */
     char *service;     /* the service, or with accept the template ("foo@.service"), never NULL */
     char *fd_name;     /* of every descriptor; with accept it is "connection" */
+    char *passed_name; /* of listeners that are passed to hark: the same, but with accept, too, what
+                          FileDescriptorName= says */
     struct string_list symlinks;
     bool remove_on_stop;
     bool writable;      /* ListenSpecial= */

@@ -470,6 +470,19 @@ def test_passed_sockets_go_to_their_units(run, directory, names):
         listener.close()
 
 
+def test_a_name_alone_will_do(run, directory):
+    """Whoever passes a socket may see it at another path; FileDescriptorName= says whose it is."""
+    listeners = two_listeners(directory)
+    units = {name: text.replace("{directory}/a", "/elsewhere/a").replace("=same", f"={name[:3]}")
+             for name, text in PASSED.items()}
+    fds = [listener.fileno() for listener in listeners]
+    with run(units, "one.socket", "two.socket", pass_fds=fds, passed=["--names=one:two"]):
+        assert ask(directory / "a") == b"one\n"
+        assert ask(directory / "b") == b"two\n"
+    for listener in listeners:
+        listener.close()
+
+
 def test_a_passed_socket_that_nobody_wants(run, directory):
     """Is named, and nothing is served."""
     listeners = two_listeners(directory)
