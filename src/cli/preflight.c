@@ -125,6 +125,20 @@ static void check_conditions(const struct unit_set *set, const struct unit_set_s
     }
 }
 
+/* The connection goes to the first; a second one would have to get it from there. */
+static void check_programs(const struct unit_set_service *service, struct problems *problems)
+{
+    const struct directive_use *use;
+
+    if (!service->is_template || service->unit->exec_start.n <= 1)
+        return;
+    use = unit_file_last_use(service->file, SECTION_SERVICE, "ExecStart");
+    problems_add(problems, PROBLEM_ERROR, use ? use->file : service->file->main,
+                 use ? use->line : 0,
+                 "cannot honour several ExecStart= with Accept=yes in this version of hark: put "
+                 "them in a script");
+}
+
 int preflight(const struct unit_set *set, struct problems *problems, struct unit_plans **ret_plans)
 {
     for (size_t i = 0; i < set->n_sockets; i++) {
@@ -134,6 +148,7 @@ int preflight(const struct unit_set *set, struct problems *problems, struct unit
     for (size_t i = 0; i < set->n_services; i++) {
         problems->unit = set->services[i].name;
         check_conditions(set, &set->services[i], problems);
+        check_programs(&set->services[i], problems);
     }
     problems->unit = NULL;
     return unit_plans_new(set, NULL, problems, ret_plans);

@@ -171,6 +171,13 @@ static int build_program(void *userdata, struct spawn_plan *ret_plan)
     return exec_plan_build(program->plan, ret_plan);
 }
 
+static const char *program_fault(void *userdata)
+{
+    const struct program *program = userdata;
+
+    return exec_plan_fault(program->plan);
+}
+
 static bool program_is_fresh(void *userdata)
 {
     const struct program *program = userdata;
@@ -211,6 +218,7 @@ static const struct plan_source *add_programs(struct run *run, const struct exec
         *program = (struct program){.plan = plans->items[i], .conditions = conditions};
         run->sources[run->n_programs++] = (struct plan_source){
             .build = build_program,
+            .fault = program_fault,
             .is_fresh = program_is_fresh,
             .may_start = conditions != NULL && conditions->n > 0 ? program_may_start : NULL,
             .userdata = program,

@@ -81,15 +81,29 @@ const char *exec_plan_fault(const struct exec_plan *plan)
 
 /* ---- New ------------------------------------------------------------------------------------- */
 
+struct file_warnings {
+    const struct exec_request *request;
+    struct problems *problems;
+};
+
 static void warn_of_file(void *context, const char *path, unsigned line, const char *text)
 {
-    problems_add(context, PROBLEM_WARNING, path, line, "%s", text);
+    const struct file_warnings *warnings = context;
+    char quoted[UNIT_QUOTE_MAX];
+
+    if (line > 0)
+        exec_problem(warnings->request, warnings->problems, PROBLEM_WARNING, "EnvironmentFile",
+                     "line %u of \"%s\": %s", line, unit_quote(path, quoted), text);
+    else
+        exec_problem(warnings->request, warnings->problems, PROBLEM_WARNING, "EnvironmentFile",
+                     "%s; nothing can be started before that is mended", text);
 }
 
 /* The files may be there in time, so this makes no errors. */
 static int check_environment_files(const struct exec_request *request, struct problems *problems)
 {
-    const struct environment_files_listener listener = {.tell = warn_of_file, .context = problems};
+    struct file_warnings warnings = {.request = request, .problems = problems};
+    const struct environment_files_listener listener = {.tell = warn_of_file, .context = &warnings};
     const struct string_list *names = &request->context->environment_files;
     struct environment_files files;
 

@@ -73,13 +73,16 @@ static void find_passed(struct exec_stdio *stdio, const struct exec_request *req
                         bool is_found[3])
 {
     static const char *const names[] = {"stdin", "stdout", "stderr"};
+    static const char *const connection[] = {"connection"};
+    bool accepts = request->sockets == EXEC_SOCKETS_CONNECTION;
+    const char *const *fd_names = accepts ? connection : request->fd_names;
+    size_t n = accepts ? 1 : request->n_fds;
 
-    for (size_t i = 0; i < request->n_fds; i++)
+    for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < 3; k++) {
             const struct exec_stream *stream = &request->context->std[k];
             const char *name = stream->name ? stream->name : names[k];
-            if (stream->kind != EXEC_STREAM_FD || is_found[k] ||
-                strcmp(name, request->fd_names[i]) != 0)
+            if (stream->kind != EXEC_STREAM_FD || is_found[k] || strcmp(name, fd_names[i]) != 0)
                 continue;
             stdio->passed[k] = i;
             is_found[k] = true;
@@ -92,15 +95,10 @@ static void check_passed(struct exec_stdio *stdio, const struct exec_request *re
 {
     bool is_found[3] = {false, false, false};
 
-    if (request->sockets == EXEC_SOCKETS_LISTENERS)
+    if (request->sockets != EXEC_SOCKETS_NONE)
         find_passed(stdio, request, is_found);
     for (size_t k = 0; k < 3; k++)
-        if (request->context->std[k].kind != EXEC_STREAM_FD || is_found[k])
-            continue;
-        else if (request->sockets == EXEC_SOCKETS_CONNECTION)
-            exec_problem(request, problems, PROBLEM_ERROR, keys[k],
-                         "hark does not hand over a connection by its name: use \"socket\"");
-        else
+        if (request->context->std[k].kind == EXEC_STREAM_FD && !is_found[k])
             exec_problem(request, problems, PROBLEM_ERROR, keys[k],
                          "no socket has this name, or another stream has it already");
 }
@@ -256,7 +254,7 @@ static int build_input(struct exec_stdio *stdio, const struct exec_request *requ
         r = open_data(stdio, context);
         input->kind = SPAWN_STDIO_FILE;
         input->path = stdio->data_path;
-        input->flags = O_RDONLY;
+        input->flags = O_RDWR; /* as systemd; the seals forbid to write */
         break;
     case EXEC_STREAM_FILE:
         input->kind = SPAWN_STDIO_FILE;

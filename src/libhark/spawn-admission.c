@@ -9,7 +9,8 @@
  * and acquire of the counter) makes everyone with a greater number see that, or what follows. What
  * is pending may turn out to have the smaller number: it is waited for. So nobody overlooks one who
  * came before, and of those that come at the same time the first are admitted. Who was refused is
- * not counted any more.
+ * not counted any more; neither is a handler that is ending: the client saw the end of its
+ * connection and comes again before the supervisor has waited for it.
  *
  * All of this is told by one word per record, record->source:
  *
@@ -25,8 +26,12 @@
 #include "libhark/spawn-admission.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum phase {
     PHASE_NONE = 0, /* no child, no known source, not accepted yet, or refused */
@@ -41,6 +46,8 @@ enum phase {
 #define PATIENCE    120
 #define N_IMPATIENT 100
 #define PAUSE_NSEC  1000000
+
+#define PROCESS_EXITING 0x4 /* PF_EXITING: in the flags of proc_pid_stat(5) since Linux 2.6 */
 
 CHILD_CODE static uint32_t make_word(enum phase phase, const struct peer *peer, uint64_t number)
 {
@@ -80,6 +87,37 @@ CHILD_CODE void spawn_admission_begin(struct spawn_run *run)
                               memory_order_release);
 }
 
+/* The flags are the seventh field behind the name, which may hold anything. */
+CHILD_CODE static unsigned long flags_in(const char *stat)
+{
+    const char *at = strrchr(stat, ')');
+    unsigned long flags = 0;
+
+    for (int field = 0; at != NULL && field < 7; field++)
+        at = strchr(at + 1, ' ');
+    for (; at != NULL && at[1] >= '0' && at[1] <= '9'; at++)
+        flags = flags * 10 + (unsigned long)(at[1] - '0');
+    return flags;
+}
+
+CHILD_CODE bool spawn_is_ending(pid_t pid)
+{
+    char path[sizeof("/proc//stat") + 20] = "/proc/", stat[512];
+    size_t length = strlen("/proc/");
+
+    length += format_decimal((uint64_t)pid, path + length);
+    memcpy(path + length, "/stat", sizeof("/stat"));
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return kill(pid, 0) < 0 && errno == ESRCH;
+    ssize_t n = read(fd, stat, sizeof(stat) - 1);
+    (void)close(fd);
+    if (n <= 0)
+        return true;
+    stat[n] = '\0';
+    return flags_in(stat) & PROCESS_EXITING;
+}
+
 CHILD_CODE static void wait_for_pending(unsigned looks)
 {
     const struct timespec pause = {.tv_nsec = PAUSE_NSEC};
@@ -116,18 +154,29 @@ CHILD_CODE static bool came_before(struct spawn_record *other, struct spawn_reco
     return true; /* to be on the safe side: more than the limit are never admitted */
 }
 
+/* How many others there are, up to the limit. To look closer costs some calls for each. */
+CHILD_CODE static uint32_t count_others(const struct spawn_plan *plan, struct spawn_record *own,
+                                        bool closer)
+{
+    uint32_t others = 0;
+    unsigned looks = 0;
+
+    for (size_t i = 0; i < plan->n_records && others < plan->max_per_source; i++)
+        if (came_before(&plan->records[i], own, &looks) &&
+            !(closer && spawn_is_ending(atomic_load(&plan->records[i].pid))))
+            others++;
+    return others;
+}
+
 CHILD_CODE int spawn_admit(struct spawn_run *run)
 {
     const struct spawn_plan *plan = &run->prepared->plan;
     struct spawn_record *own = run->record;
-    uint32_t others = 0;
-    unsigned looks = 0;
 
     if (phase_of(atomic_load_explicit(&own->source, memory_order_relaxed)) == PHASE_NONE)
         return 0;
-    for (size_t i = 0; i < plan->n_records && others < plan->max_per_source; i++)
-        others += came_before(&plan->records[i], own, &looks);
-    if (others < plan->max_per_source)
+    if (count_others(plan, own, false) < plan->max_per_source ||
+        count_others(plan, own, true) < plan->max_per_source)
         return 0;
     atomic_store_explicit(&own->source, 0, memory_order_release);
     return -ECONNREFUSED;

@@ -186,7 +186,8 @@ CHILD_CODE static int place_standard(struct spawn_run *run, int number)
                   standard->mode);
         return fd < 0 ? -errno : place(fd, number);
     case SPAWN_STDIO_PASSED: /* as systemd: blocking if that can be */
-        fd = run->prepared->plan.fds[standard->fd];
+        fd = run->prepared->plan.flags & SPAWN_WITH_ACCEPT ? run->connection
+                                                           : run->prepared->plan.fds[standard->fd];
         (void)set_nonblock(fd, false);
         return place(fd, number);
     }

@@ -92,8 +92,8 @@ static bool stdio_is_possible(const struct spawn_plan *plan, size_t number)
     case SPAWN_STDIO_FILE:
         return standard->path != NULL;
     case SPAWN_STDIO_PASSED:
-        return !(plan->flags & SPAWN_WITH_ACCEPT) && plan->first_fd >= N_STANDARD &&
-               standard->fd >= 0 && (size_t)standard->fd < plan->n_fds;
+        return plan->first_fd >= N_STANDARD && standard->fd >= 0 &&
+               (size_t)standard->fd < (plan->flags & SPAWN_WITH_ACCEPT ? 1 : plan->n_fds);
     }
     return false;
 }

@@ -93,7 +93,8 @@ enum spawn_stdio_kind {
     SPAWN_STDIO_INPUT,       /* for output and error: what the input became */
     SPAWN_STDIO_OUTPUT,      /* for error: what the output became */
     SPAWN_STDIO_FILE,        /* opened by the child, with the creator's rights */
-    SPAWN_STDIO_PASSED,      /* fds[fd] of the plan, made blocking; handed over besides */
+    SPAWN_STDIO_PASSED,      /* fds[fd] of the plan, or with fd 0 the accepted one, made blocking;
+                                handed over besides */
 };
 
 struct spawn_stdio {

@@ -190,7 +190,7 @@ static int get_number(int fd, int name, int *ret_number)
 int socket_options_prepare(const struct socket_unit *unit, int fd, struct problems *problems)
 {
     struct socket_options options;
-    int family, type;
+    int family, type, on = 1;
     int r = get_number(fd, SO_DOMAIN, &family);
 
     if (r == 0)
@@ -199,6 +199,9 @@ int socket_options_prepare(const struct socket_unit *unit, int fd, struct proble
         r = prepare_internet(unit, fd, family, problems);
     if (r < 0)
         return r;
+    /* As systemd. Elsewhere it would be of no use (Unix), or is libhark's: never for datagrams. */
+    if (family != AF_INET && family != AF_INET6)
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     socket_options_of(unit, family, type, &options);
     for (size_t i = 0; i < options.n; i++) {
         r = set(fd, &options.items[i]);

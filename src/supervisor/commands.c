@@ -217,8 +217,10 @@ static void run_next(struct commands *commands)
             signal_command(commands, SIGKILL);
             commands->pid = 0;
         }
+        const char *fault =
+            pid < 0 && command->fault != NULL ? command->fault(command->userdata) : NULL;
         log_error("cannot run %s of \"%s\": %s", commands->request.key, commands->request.unit,
-                  strerror(-r));
+                  fault != NULL ? fault : strerror(-r));
         if (!command->ignore_failure) {
             finish(commands, true);
             return;

@@ -16,6 +16,7 @@ struct endpoint {
     int fd; /* the listener, or -1 */
     bool is_shared, watched;
     uint64_t paused_usec; /* not watched until then: a limit was reached; 0 */
+    uint64_t grace_usec;  /* from then on who finds no slot is refused; 0: nobody waits for one */
     struct rate_window *polls;
     const struct plan_source *source;
     const struct fork_server_listener *listener;

@@ -16,15 +16,26 @@
 #include "basic/cleanup.h"
 #include "basic/clock.h"
 #include "basic/signals.h"
+#include "libhark/spawn-admission.h"
 #include "supervisor/endpoint.h"
+#include "supervisor/log.h"
 #include "supervisor/server-message.h"
 
 /* How long to stop accepting when descriptors, memory or processes ran out; a poke ends it early.
  */
 #define BACK_OFF_MSEC 100
 
+/* A poke does not end it before: siblings that all fail would poke each other without an end. */
+#define BACK_OFF_LEAST_USEC (10 * USEC_PER_MSEC)
+
+/* A client can know of the end of a handler, by its connection, before the supervisor does, which
+ * frees the slot: so long a connection waits for one before it is refused. */
+#define GRACE_USEC     (15 * USEC_PER_MSEC)
+#define ROOM_LOOKS_MAX 256 /* slots: a look costs some system calls */
+#define REFUSE_MAX     256 /* connections in a row */
+
 /* After so long a connection that was to be refused is gone: somebody else took it. */
-#define REFUSE_USEC (5 * USEC_PER_MSEC)
+#define ALARM_USEC (5 * USEC_PER_MSEC)
 
 /* epoll data: an endpoint's number, or one of these. */
 #define EVENT_CONTROL UINT32_MAX
@@ -39,6 +50,8 @@ struct fork_server {
     uint64_t sequence;
     int epoll_fd;
     bool backing_off;
+    uint64_t backed_off_usec;
+    struct log_limit faults;
 };
 
 static void poke(int event_fd)
@@ -223,6 +236,13 @@ static bool is_over_limit(struct fork_server *server, const struct endpoint *end
     return until > 0;
 }
 
+static bool somebody_waits(const struct endpoint *endpoint)
+{
+    struct pollfd ready = {.fd = endpoint->fd, .events = POLLIN};
+
+    return poll(&ready, 1, 0) > 0;
+}
+
 /* Ends the pauses that are over; how many milliseconds until the next one is, or -1. */
 static int end_pauses(struct fork_server *server)
 {
@@ -240,6 +260,8 @@ static int end_pauses(struct fork_server *server)
             continue;
         }
         endpoint->paused_usec = 0;
+        if (endpoint->grace_usec != 0 && !somebody_waits(endpoint))
+            endpoint->grace_usec = 0;
         watch_again(server, i);
     }
     if (next == UINT64_MAX)
@@ -252,12 +274,9 @@ static int end_pauses(struct fork_server *server)
  * and again in case the first one came too early. */
 static int accept_shared(int listener)
 {
-    const struct itimerval soon = {{0, REFUSE_USEC}, {0, REFUSE_USEC}}, never = {{0, 0}, {0, 0}};
-    struct pollfd ready = {.fd = listener, .events = POLLIN};
+    const struct itimerval soon = {{0, ALARM_USEC}, {0, ALARM_USEC}}, never = {{0, 0}, {0, 0}};
     sigset_t alarm;
 
-    if (poll(&ready, 1, 0) <= 0)
-        return -1;
     sigemptyset(&alarm);
     sigaddset(&alarm, SIGALRM);
     (void)sigprocmask(SIG_UNBLOCK, &alarm, NULL);
@@ -268,18 +287,22 @@ static int accept_shared(int listener)
     return fd;
 }
 
-/* The one connection that this process ever has: to close it. */
-static void refuse(struct fork_server *server, const struct endpoint *endpoint)
+/* The one connection that this process ever has: to close it. False when there was none. */
+static bool refuse(struct fork_server *server, const struct endpoint *endpoint)
 {
     struct slots *slots = server->setup->slots;
-    int fd = endpoint->is_shared ? accept_shared(endpoint->fd)
-                                 : accept4(endpoint->fd, NULL, NULL, SOCK_CLOEXEC);
+    int fd = -1;
 
+    if (!endpoint->is_shared)
+        fd = accept4(endpoint->fd, NULL, NULL, SOCK_CLOEXEC);
+    else if (somebody_waits(endpoint))
+        fd = accept_shared(endpoint->fd);
     if (fd < 0)
-        return;
+        return false;
     fd_close(fd);
     if (slots_count_refused(slots, endpoint->unit))
         poke(server->setup->wake_fd);
+    return true;
 }
 
 /* Something ran out: the connections wait in the backlog, the siblings may fare better. */
@@ -290,6 +313,7 @@ static void back_off(struct fork_server *server, uint32_t unit, int error)
     if (!server->backing_off)
         tell(server, SERVER_MESSAGE_TROUBLE, unit, error);
     server->backing_off = true;
+    server->backed_off_usec = monotonic_usec();
     poke_siblings(server);
 }
 
@@ -330,6 +354,67 @@ static int create_child(struct fork_server *server, struct endpoint *endpoint, u
     return pid;
 }
 
+/* Whether a slot of the unit is about to be freed, as soon as the supervisor gets to it: its
+ * process is ending, or found no connection, or is not there yet. */
+static bool room_is_near(const struct fork_server *server, uint32_t unit)
+{
+    const struct slots *slots = server->setup->slots;
+    const struct slots_unit *u = &slots->units[unit];
+
+    for (uint32_t i = 0; i < u->n && i < ROOM_LOOKS_MAX; i++) {
+        struct spawn_record *record = &slots->records[u->first + i];
+        pid_t pid = atomic_load(&record->pid);
+
+        if (pid == 0 || atomic_load(&record->step) <= SPAWN_ACCEPT || spawn_is_ending(pid))
+            return true;
+    }
+    return false;
+}
+
+/* No slot is free: who waits is refused when that is still so after the grace. */
+static void overflow(struct fork_server *server, struct endpoint *endpoint)
+{
+    uint64_t now = monotonic_usec();
+
+    if (endpoint->grace_usec == 0)
+        endpoint->grace_usec = now + GRACE_USEC;
+    if (now < endpoint->grace_usec) {
+        stop_watching(server, endpoint);
+        endpoint->paused_usec = endpoint->grace_usec;
+        poke(server->setup->wake_fd);
+        return;
+    }
+    if (room_is_near(server, endpoint->unit)) {
+        endpoint->grace_usec = endpoint->paused_usec = now + GRACE_USEC;
+        stop_watching(server, endpoint);
+        return;
+    }
+    for (int n = 0; n < REFUSE_MAX; n++) {
+        uint32_t slot;
+
+        if (!refuse(server, endpoint)) {
+            endpoint->grace_usec = 0;
+            return;
+        }
+        if (create_child(server, endpoint, &slot) >= 0) /* there is room again */
+            return;
+    }
+}
+
+/* Says why not, for only this process knows. */
+static int prepare(struct fork_server *server, struct endpoint *endpoint)
+{
+    const struct plan_source *source = endpoint->source;
+    int r = endpoint_prepare(endpoint, server->setup);
+
+    if (r >= 0 || !log_limit_pass(&server->faults, "faults"))
+        return r;
+    const char *fault = source->fault != NULL ? source->fault(source->userdata) : NULL;
+    log_error("cannot start \"%s\": %s", server->setup->units[endpoint->unit].name,
+              fault != NULL ? fault : strerror(-r));
+    return r;
+}
+
 static void serve(struct fork_server *server, struct endpoint *endpoint)
 {
     const struct fork_server_unit *unit = &server->setup->units[endpoint->unit];
@@ -338,18 +423,20 @@ static void serve(struct fork_server *server, struct endpoint *endpoint)
 
     if (is_over_limit(server, endpoint))
         return;
-    if (source->may_start != NULL && !source->may_start(source->userdata)) {
-        refuse(server, endpoint);
+    /* As with systemd, an instance that cannot be started takes its connection with it. */
+    if ((source->may_start != NULL && !source->may_start(source->userdata)) ||
+        prepare(server, endpoint) < 0) {
+        (void)refuse(server, endpoint);
         return;
     }
-    int r = endpoint_prepare(endpoint, server->setup);
+    int r = create_child(server, endpoint, &slot);
     if (r >= 0)
-        r = create_child(server, endpoint, &slot);
-    if (r == -EBUSY && unit->overflow == OVERFLOW_CLOSE)
-        refuse(server, endpoint);
+        endpoint->grace_usec = 0;
+    else if (r == -EBUSY && unit->overflow == OVERFLOW_CLOSE)
+        overflow(server, endpoint);
     else if (r == -EBUSY)
         pause_unit(server, endpoint->unit);
-    else if (r < 0)
+    else
         back_off(server, endpoint->unit, -r);
 }
 
@@ -359,8 +446,7 @@ static int start_endpoint(struct fork_server *server, struct endpoint *endpoint,
 
     if (source->may_start != NULL && !source->may_start(source->userdata))
         return -ECANCELED;
-    int r = endpoint_prepare(endpoint, server->setup);
-    return r < 0 ? r : create_child(server, endpoint, ret_slot);
+    return prepare(server, endpoint) < 0 ? -ENOEXEC : create_child(server, endpoint, ret_slot);
 }
 
 static void start_program(struct fork_server *server, const struct server_message *request)
@@ -412,7 +498,11 @@ static void handle_poke(struct fork_server *server)
     uint64_t count;
 
     (void)!read(server->setup->poke_fds[server->setup->index], &count, sizeof(count));
-    watch_all_again(server);
+    for (size_t i = 0; i < server->n_endpoints; i++)
+        if (server->endpoints[i].grace_usec != 0) /* a slot was freed: a new grace, if need be */
+            server->endpoints[i].grace_usec = server->endpoints[i].paused_usec = 0;
+    if (!server->backing_off || monotonic_usec() - server->backed_off_usec >= BACK_OFF_LEAST_USEC)
+        watch_all_again(server);
 }
 
 static _Noreturn void loop(struct fork_server *server)
@@ -471,7 +561,11 @@ static int set_up(struct fork_server *server)
 
 _Noreturn void fork_server_run(const struct fork_server_setup *setup)
 {
-    struct fork_server server = {.setup = setup, .epoll_fd = -1};
+    struct fork_server server = {
+        .setup = setup,
+        .epoll_fd = -1,
+        .faults = {.interval_usec = 5 * USEC_PER_SEC, .burst = 1},
+    };
     struct server_message message = {.type = SERVER_MESSAGE_READY};
     int r = set_up(&server);
 

@@ -32,7 +32,8 @@ struct fork_server_listener {
 };
 
 struct fork_server_unit {
-    bool accept; /* else its programs are started only when the supervisor says so */
+    const char *name; /* for messages */
+    bool accept;      /* else its programs are started only when the supervisor says so */
     enum overflow overflow;
     uint32_t max_per_source;                     /* 0: without limit */
     struct rate_limit trigger_limit, poll_limit; /* with accept */

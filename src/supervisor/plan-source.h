@@ -13,6 +13,8 @@ struct plan_source {
     /* Fills in all but what is about listeners and reports. 0 or a negative errno; what the plan
      * points to is good until the next call. */
     int (*build)(void *userdata, struct spawn_plan *ret_plan);
+    /* Why build failed: "cannot read \"/etc/x\": …"; NULL when nobody knows. */
+    const char *(*fault)(void *userdata);
     /* Asked before each start: must be cheap. */
     bool (*is_fresh)(void *userdata);
     /* May the program be started now (Condition…=)? NULL: always. */

@@ -14,8 +14,8 @@
 static const struct rate_limit default_trigger_limit = {.interval = 2 * USEC_PER_SEC, .burst = 20};
 
 #define RETRY_USEC (100 * USEC_PER_MSEC)
-#define CONDITION_USEC                                                                             \
-    (1 * USEC_PER_SEC) /* until conditions that were not met are looked at again */
+/* Until conditions that were not met, or files that were not there, are looked at again. */
+#define CONDITION_USEC (1 * USEC_PER_SEC)
 
 enum service_state {
     SERVICE_WATCHING,
@@ -192,6 +192,10 @@ void service_on_started(struct service *service, const struct server_message *me
     if (message->error == 0 ||
         (message->error == EBUSY && slots_used(options->slots, options->unit) > 0)) {
         service->state = SERVICE_RUNNING;
+        return;
+    }
+    if (message->error == ENOEXEC) { /* the server has said why */
+        suspend(service, CONDITION_USEC);
         return;
     }
     if (message->error == ECANCELED) {

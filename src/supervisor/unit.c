@@ -85,7 +85,7 @@ int unit_new(const struct supervisor_unit *config, struct unit_socket *const *so
         .trigger_limit = config->trigger_limit,
         .poll_limit = config->poll_limit,
     };
-    unit->name = copy_name(config->name);
+    unit->config.name = unit->name = copy_name(config->name);
     int r = unit->name != NULL ? copy_programs(config, unit) : -ENOMEM;
     if (r >= 0)
         r = find_sockets(config, sockets, n_sockets, unit);

@@ -47,6 +47,8 @@
 #define INSTEAD_LABEL                                                                              \
     "hark sets no security labels: start it with the right one, and ignore this key"
 #define INSTEAD_LIMIT "set the limit on the container or cgroup hark runs in, and ignore this key"
+#define INSTEAD_DELEGATE                                                                           \
+    "give hark a control group that its user may divide, and ignore this key: services run in it"
 #define INSTEAD_IMAGE "unpack or mount the image beforehand, or run hark in a container made of it"
 #define INSTEAD_CREDENTIAL                                                                         \
     "pass a file readable by the service's user, named with Environment= or an argument"
@@ -204,7 +206,7 @@ static const struct directive table[] = {
     HARMLESS("DeferTrigger", SECTION_SOCKET, GROUP_SOCKET, 258),
     HARMLESS("DeferTriggerMaxSec", SECTION_SOCKET, GROUP_SOCKET, 258),
     UNLESS("Delegate", SOCKET_SERVICE, GROUP_RESOURCE_CONTROL, 0, NEUTRAL_BOOLEAN, "no",
-           INSTEAD_LIMIT),
+           INSTEAD_DELEGATE),
     HARMLESS("Description", SECTION_UNIT, GROUP_UNIT, 0),
     SANDBOX("DeviceAllow", SOCKET_SERVICE, GROUP_RESOURCE_CONTROL, 0, NEUTRAL_TEXT, "",
             INSTEAD_SANDBOX),
@@ -219,7 +221,7 @@ static const struct directive table[] = {
     HONOURED("EnvironmentFile", SOCKET_SERVICE, GROUP_EXEC, 0),
     UNLESS("ExecCondition", SECTION_SERVICE, GROUP_SERVICE, 243, NEUTRAL_TEXT, "", INSTEAD_STEPS),
     SANDBOX("ExecPaths", SOCKET_SERVICE, GROUP_EXEC, 248, NEUTRAL_TEXT, "", INSTEAD_SANDBOX),
-    UNLESS("ExecReload", SECTION_SERVICE, GROUP_SERVICE, 0, NEUTRAL_TEXT, "", INSTEAD_STEPS),
+    HARMLESS("ExecReload", SECTION_SERVICE, GROUP_SERVICE, 0), /* nobody can ask hark for it */
     UNLESS("ExecSearchPath", SOCKET_SERVICE, GROUP_EXEC, 250, NEUTRAL_TEXT, "", INSTEAD_SEARCH),
     HONOURED("ExecStart", SECTION_SERVICE, GROUP_SERVICE, 0),
     UNLESS("ExecStartPost", SECTION_SERVICE, GROUP_SERVICE, 0, NEUTRAL_TEXT, "", INSTEAD_STEPS),

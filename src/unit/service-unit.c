@@ -38,9 +38,14 @@ static int read_type(const struct value_source *source, void *field)
                                          "idle",    "dbus",   NULL};
     int choice = value_choice(source->use->value, names);
 
-    if (choice < 0 && value_choice(source->use->value, others) >= 0)
-        return value_fault(source, "not in this version of hark: have the program stay in the "
-                                   "foreground with Type=exec, or keep this unit with systemd");
+    if (choice < 0 && value_choice(source->use->value, others) >= 0) {
+        problems_add(
+            source->problems, PROBLEM_ERROR, source->use->file, source->use->line,
+            "cannot honour \"Type=%s\": not in this version of hark: have the program stay "
+            "in the foreground with Type=exec, or keep this unit with systemd",
+            source->use->value);
+        return UNIT_FAULT;
+    }
     if (choice < 0)
         return value_fault(source, "not simple, exec or oneshot");
     *(enum service_type *)field = (enum service_type)choice;

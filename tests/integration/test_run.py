@@ -111,6 +111,30 @@ def test_overflow_is_closed_as_systemd_does(run, directory):
         wait_until(lambda: "were refused" in hark.stderr(), what="a word about the refused")
 
 
+def test_a_client_that_saw_the_end_of_one_handler_has_room(run, directory):
+    """One connection after another with MaxConnections=1: the slot is free for the next."""
+    pair = accept_pair("MaxConnections=1", start="{helpers}/tiny")
+    with run(pair, "foo.socket") as hark:
+        for _ in range(200):
+            assert ask(directory / "s") == b"ok\n"
+        assert "refused" not in hark.stderr()
+
+
+def test_no_connection_below_the_limit_is_refused(run, directory):
+    """Servers that want a slot for the same connection do not count it twice."""
+    pair = accept_pair("MaxConnections=2", start="/bin/cat", service_more="StandardInput=socket")
+    with run(pair, "foo.socket") as hark:
+        for n in range(30):
+            clients = [connect(directory / "s") for _ in range(2)]
+            for client in clients:
+                client.sendall(b"x")
+                assert client.recv(1) == b"x", n
+            for client in clients:
+                client.close()
+            hark.notifications.wait_exits(2 * (n + 1))
+        assert "refused" not in hark.stderr()
+
+
 def test_overflow_may_wait(run, directory):
     """Overflow=wait of [X-Hark]: it stays in the backlog."""
     pair = accept_pair("MaxConnections=1\n[X-Hark]\nOverflow=wait", start="/bin/cat",
@@ -319,18 +343,37 @@ def send_to_queue(name: str) -> None:
 
 
 def test_environment_file_is_read_at_each_start(run, directory):
-    """Changed between two connections; gone: they wait until it is back."""
+    """Changed between two connections; gone: they are closed, as with systemd, until it is back."""
     file = directory / "env"
-    file.write_text("WORD=one\n")
+
+    def change(text: str) -> None:
+        (directory / "new").write_text(text)
+        (directory / "new").rename(file)
+    change("WORD=one\n")
     with run(accept_pair(service_more="EnvironmentFile={directory}/env"), "foo.socket") as hark:
         assert environment_of(ask_probe(directory / "s"))["WORD"] == "one"
-        file.write_text("WORD=another\n")
+        change("WORD=another\n")
         assert environment_of(ask_probe(directory / "s"))["WORD"] == "another"
         file.unlink()
-        with connect(directory / "s") as waiting:
-            wait_until(lambda: "cannot serve" in hark.stderr())
-            file.write_text("WORD=third\n")
-            assert environment_of(json.loads(receive_all(waiting)))["WORD"] == "third"
+        for _ in range(20):
+            with connect(directory / "s") as client:
+                assert closed_at_once(client)
+        assert f'cannot start "foo": cannot read "{file}"' in hark.stderr()
+        assert len(hark.stderr().splitlines()) < 10
+        change("WORD=third\n")
+        assert environment_of(ask_probe(directory / "s"))["WORD"] == "third"
+
+
+def test_environment_file_of_a_service_that_is_missing(run, directory):
+    """Its traffic waits, with a line that says for what, until it is there."""
+    pair = service_pair("ListenStream={directory}/s", "EnvironmentFile={directory}/env\n"
+                        "ExecStart={helpers}/probe --accept --to={directory}/record")
+    with run(pair, "foo.socket") as hark, connect(directory / "s") as client:
+        wait_until(lambda: f'cannot read "{directory}/env"' in hark.stderr())
+        assert "foo.service:2: warning:" in hark.stderr()
+        (directory / "env").write_text("WORD=now\n")
+        assert environment_of(json.loads(receive_all(client)))["WORD"] == "now"
+        assert len(hark.stderr().splitlines()) < 10
 
 
 # ---- Commands of a socket --------------------------------------------------------------------

@@ -236,7 +236,8 @@ TEST(a_missing_file)
     clear_own();
     load_with_file("", in("file"));
     make_plan_with_problems();
-    ASSERT_STRING(exec_problems, "file:0: warning: No such file or directory\n");
+    ASSERT(strstr(exec_problems, "warning: \"EnvironmentFile="));
+    ASSERT(strstr(exec_problems, "No such file or directory"));
     struct spawn_plan plan = {.first_fd = 77};
     ASSERT_ERROR(exec_plan_build(exec_plan, &plan), -ENOENT);
     ASSERT_INT(plan.first_fd, 77);
@@ -280,7 +281,7 @@ TEST(a_pattern)
     clear_own();
     load_with_file("", in("*.env"));
     make_plan_with_problems();
-    ASSERT_STRING(exec_problems, "*.env:0: warning: no file matches it\n");
+    ASSERT(strstr(exec_problems, ": no file matches it; nothing can be started"));
     struct spawn_plan plan;
     ASSERT_ERROR(exec_plan_build(exec_plan, &plan), -ENOENT);
     write_file(in("b.env"), "A=b\n");
@@ -303,7 +304,7 @@ TEST(names_that_cannot_be)
     write_file(in("file"), "A=1\n2B=2\n");
     load_with_file("", in("file"));
     make_plan_with_problems();
-    ASSERT(strstr(exec_problems, "file:2: warning: "));
+    ASSERT(strstr(exec_problems, "warning: ") && strstr(exec_problems, ": line 2 of \""));
     struct spawn_plan plan = build();
     ASSERT_STRING(variables(&plan), "A=1");
     unload();

@@ -385,7 +385,8 @@ TEST(contradictions_are_refused)
     plan.first_fd = 0;
     ASSERT_ERROR(spawn_plan_prepare(&plan, &prepared), -EINVAL);
     plan.first_fd = 3;
-    plan.flags = SPAWN_WITH_ACCEPT;
+    plan.flags = SPAWN_WITH_ACCEPT; /* the connection is the only one then */
+    plan.stdio[INPUT].fd = 1;
     ASSERT_ERROR(spawn_plan_prepare(&plan, &prepared), -EINVAL);
     plan = observe_plan();
     plan.flags = SPAWN_DESCRIPTORS_BLOCK | SPAWN_DESCRIPTORS_NONBLOCK;
