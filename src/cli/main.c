@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/close_range.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -57,6 +59,9 @@ int main(int argc, char *argv[])
 {
     if (open_standard_descriptors() < 0)
         return EXIT_STATUS_FAILURE;
+    /* What the starter left open is for no program of ours; passed sockets are handed on by copy.
+     */
+    (void)close_range(STDERR_FILENO + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC);
     if (argc < 2) {
         fprintf(stderr, "hark: a verb is missing; \"hark --help\" lists them\n");
         return EXIT_STATUS_USAGE;

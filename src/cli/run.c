@@ -98,9 +98,21 @@ static int say_run_without(const struct run *run)
     return 0;
 }
 
-static int load_units(struct run *run)
+static int tell_problems(struct run *run)
 {
     struct problem_counts counts;
+
+    problems_sort(&run->problems);
+    if (problem_lines(&run->problems, write_problem, &counts) < 0)
+        return out_of_memory();
+    if (run->problems.n_errors == 0)
+        return EXIT_STATUS_OK;
+    log_error("nothing was started; \"hark check\" tells more");
+    return EXIT_STATUS_UNITS;
+}
+
+static int load_units(struct run *run)
+{
     int r = unit_options_load(&run->options.units, run->options.names, run->options.n_names,
                               &run->problems, &run->set);
 
@@ -108,13 +120,9 @@ static int load_units(struct run *run)
         r = preflight(run->set, &run->problems, &run->plans);
     if (r < 0)
         return out_of_memory();
-    problems_sort(&run->problems);
-    if (problem_lines(&run->problems, write_problem, &counts) < 0)
-        return out_of_memory();
-    if (run->problems.n_errors > 0) {
-        log_error("nothing was started; \"hark check\" tells more");
-        return EXIT_STATUS_UNITS;
-    }
+    int status = tell_problems(run);
+    if (status != EXIT_STATUS_OK)
+        return status;
     return say_run_without(run) < 0 ? out_of_memory() : EXIT_STATUS_OK;
 }
 
@@ -158,8 +166,10 @@ static int apply_conditions(struct run *run)
         return EXIT_STATUS_OK;
     /* The plans of a service depend on all its sockets. */
     run->plans = unit_plans_free(run->plans);
-    return unit_plans_new(run->set, run->skip, &run->problems, &run->plans) < 0 ? out_of_memory()
-                                                                                : EXIT_STATUS_OK;
+    problems_done(&run->problems);
+    if (unit_plans_new(run->set, run->skip, &run->problems, &run->plans) < 0)
+        return out_of_memory();
+    return run->problems.n_errors == 0 ? EXIT_STATUS_OK : tell_problems(run);
 }
 
 /* ---- Programs -------------------------------------------------------------------------------- */

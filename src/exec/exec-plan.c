@@ -286,7 +286,8 @@ static unsigned choose_flags(const struct exec_plan *plan)
         flags |= SPAWN_NO_PRIVILEGE_GAIN;
     if (plan->directory_is_optional)
         flags |= SPAWN_DIRECTORY_OPTIONAL;
-    if (plan->stdio.may_block)
+    /* Of one that accepts the creator must know what became of the connection. */
+    if (plan->stdio.may_block && request->sockets != EXEC_SOCKETS_CONNECTION)
         flags |= SPAWN_OWN_MEMORY;
     /* A socket that is standard is blocking whatever NonBlocking= says; an accepted one is anyway.
      */

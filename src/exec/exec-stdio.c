@@ -103,14 +103,27 @@ static void check_passed(struct exec_stdio *stdio, const struct exec_request *re
                          "no socket has this name, or another stream has it already");
 }
 
+/* Of a fifo open(2) waits for the other end, of a terminal for its line. */
+static bool is_slow_to_open(const struct stat *status)
+{
+    return !S_ISREG(status->st_mode) &&
+           !(S_ISCHR(status->st_mode) && major(status->st_rdev) == MEMORY_MAJOR);
+}
+
 static void check_file(const struct exec_request *request, struct problems *problems, size_t number)
 {
     const struct exec_stream *stream = &request->context->std[number];
     struct stat status;
 
-    if (is_file(stream->kind) && stat(stream->name, &status) == 0 && S_ISSOCK(status.st_mode))
+    if (!is_file(stream->kind) || stat(stream->name, &status) < 0)
+        return;
+    if (S_ISSOCK(status.st_mode))
         exec_problem(request, problems, PROBLEM_ERROR, keys[number],
                      "this is a socket, and hark does not connect to it: use a file or the "
+                     "journal");
+    else if (request->sockets == EXEC_SOCKETS_CONNECTION && is_slow_to_open(&status))
+        exec_problem(request, problems, PROBLEM_ERROR, keys[number],
+                     "opening it may keep other connections waiting: use a regular file, or the "
                      "journal");
 }
 
@@ -340,19 +353,15 @@ static int build_error(struct exec_stdio *stdio, const struct exec_request *requ
     return 0;
 }
 
-/* Whether the child's open(2) may wait for somebody: of a fifo for the other end. What a path is
- * that is made for each connection shows only then. */
-static bool may_block(const struct exec_request *request, const struct spawn_stdio *standard)
+/* Whether the child's open(2) may wait for somebody. What a path is that is made for each
+ * connection shows only then. */
+static bool may_block(const struct spawn_stdio *standard)
 {
     struct stat status;
 
     if (standard->kind != SPAWN_STDIO_FILE)
         return false;
-    if (exec_text_has_instance(request, standard->path))
-        return true;
-    if (stat(standard->path, &status) < 0 || S_ISREG(status.st_mode))
-        return false;
-    return !S_ISCHR(status.st_mode) || major(status.st_rdev) != MEMORY_MAJOR;
+    return stat(standard->path, &status) >= 0 && is_slow_to_open(&status);
 }
 
 int exec_stdio_build(struct exec_stdio *stdio, const struct exec_request *request)
@@ -365,7 +374,7 @@ int exec_stdio_build(struct exec_stdio *stdio, const struct exec_request *reques
         r = build_error(stdio, request);
     stdio->may_block = false;
     for (size_t i = 0; i < 3 && r >= 0; i++)
-        stdio->may_block = stdio->may_block || may_block(request, &stdio->spawned[i]);
+        stdio->may_block = stdio->may_block || may_block(&stdio->spawned[i]);
     return r;
 }
 

@@ -61,21 +61,30 @@ static int make_socket_plans(const struct unit_set_socket *socket, struct proble
                              struct socket_plans *plans)
 {
     const struct socket_unit *unit = socket->unit;
+    cleanup_free const char **names = calloc(unit->listeners.n + 1, sizeof(*names));
     const struct command_list *const lists[N_COMMAND_LISTS] = {
         [COMMANDS_START_PRE] = &unit->exec_start_pre,
         [COMMANDS_START_POST] = &unit->exec_start_post,
         [COMMANDS_STOP_PRE] = &unit->exec_stop_pre,
         [COMMANDS_STOP_POST] = &unit->exec_stop_post,
     };
-    const struct exec_request request = {
+    struct exec_request request = {
         .unit = socket->file,
         .context = &unit->exec,
-        .sockets = EXEC_SOCKETS_NONE,
+        .fd_names = names,
+        .n_fds = unit->listeners.n,
     };
-    int r = 0;
+    int r = names != NULL ? 0 : -ENOMEM;
 
-    for (size_t i = 0; i < N_COMMAND_LISTS && r >= 0; i++)
+    for (size_t i = 0; r >= 0 && i < unit->listeners.n; i++)
+        names[i] = unit->passed_name;
+    for (size_t i = 0; i < N_COMMAND_LISTS && r >= 0; i++) {
+        /* Only while they are open. */
+        bool has_sockets = i == COMMANDS_START_POST || i == COMMANDS_STOP_PRE;
+        request.sockets = has_sockets && unit->pass_descriptors_to_exec ? EXEC_SOCKETS_LISTENERS
+                                                                        : EXEC_SOCKETS_NONE;
         r = make_list(&request, lists[i], problems, &plans->commands[i]);
+    }
     return r;
 }
 

@@ -74,7 +74,7 @@ pid_t spawn_run(struct spawner *spawner, struct prepared_plan *prepared,
     pid_t pid = clone(spawn_child, spawner->stack + GUARD_SIZE + STACK_SIZE, flags, &run,
                       (pid_t *)&record->pid);
     if (pid < 0)
-        return -errno;
+        return errno == EAGAIN ? -EUSERS : -errno;
     if (run.error == 0) /* always with SPAWN_OWN_MEMORY: that is our copy */
         return pid;
     if (run.failed_step == SPAWN_ADMISSION)

@@ -19,7 +19,7 @@ struct commands {
     struct commands_request request;
     size_t next; /* to be run */
     pid_t pid;
-    bool terminated, timed_out;
+    bool terminated, timed_out, stopped;
     sd_event_source *child, *timer;
 };
 
@@ -37,14 +37,19 @@ static void signal_command(const struct commands *commands, int signal_number)
         (void)kill(commands->pid, signal_number);
 }
 
+void commands_kill(const struct commands *commands)
+{
+    if (commands != NULL && commands->pid > 0)
+        signal_command(commands, SIGKILL);
+}
+
 struct commands *commands_free(struct commands *commands)
 {
     if (commands == NULL)
         return NULL;
     sd_event_source_disable_unref(commands->child);
     sd_event_source_disable_unref(commands->timer);
-    if (commands->pid > 0)
-        signal_command(commands, SIGTERM);
+    commands_kill(commands);
     sd_event_unref(commands->event);
     free(commands);
     return NULL;
@@ -60,7 +65,7 @@ static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata)
     struct commands *commands = userdata;
 
     (void)usec;
-    if (!commands->timed_out)
+    if (!commands->timed_out && !commands->stopped)
         log_warning("%s of \"%s\" (pid %d) did not end in time, stopping it", commands->request.key,
                     commands->request.unit, commands->pid);
     commands->timed_out = true;
@@ -83,6 +88,10 @@ static int on_exit_of_command(sd_event_source *source, const siginfo_t *info, vo
     commands->timer = sd_event_source_disable_unref(commands->timer);
     commands->pid = 0;
     /* Of a command, as systemd has it, no signal is a clean end. */
+    if (commands->stopped) {
+        finish(commands, true);
+        return 0;
+    }
     if (end.code != CLD_EXITED || end.status != 0 || commands->timed_out) {
         report_describe_end(&end, text, sizeof(text));
         log_warning("%s of \"%s\" (pid %d) %s%s", commands->request.key, commands->request.unit,
@@ -94,6 +103,15 @@ static int on_exit_of_command(sd_event_source *source, const siginfo_t *info, vo
     }
     run_next(commands);
     return 0;
+}
+
+void commands_stop(struct commands *commands)
+{
+    commands->stopped = true;
+    signal_command(commands, SIGTERM);
+    commands->terminated = true;
+    if (commands->timer != NULL)
+        (void)sd_event_source_set_time_relative(commands->timer, commands->request.timeout_usec);
 }
 
 /* ---- Starting one ---------------------------------------------------------------------------- */

@@ -37,7 +37,12 @@ struct commands_request {
  * is nothing to run. -ENOMEM, or what sd-event failed with. */
 int commands_run(sd_event *event, const struct commands_request *request,
                  struct commands **ret_commands);
-/* What runs is sent SIGTERM, and left to whoever waits for orphans. */
+/* Ends what runs, as its timeout would, and leaves out the rest: done comes with failed, perhaps
+ * before this returns. */
+void commands_stop(struct commands *commands);
+/* What runs is sent SIGKILL. */
+void commands_kill(const struct commands *commands);
+/* What runs is sent SIGKILL, and left to whoever waits for orphans. */
 struct commands *commands_free(struct commands *commands);
 /* Of what runs now, or 0. */
 pid_t commands_pid(const struct commands *commands);

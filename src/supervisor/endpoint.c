@@ -2,6 +2,7 @@
 #include "supervisor/endpoint.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 
 #include "basic/cleanup.h"
@@ -45,18 +46,23 @@ int endpoint_prepare(struct endpoint *endpoint, const struct fork_server_setup *
     if (r < 0)
         return r;
     plan.flags |= SPAWN_SIBLING;
+    atomic_store(&setup->slots->units[endpoint->unit].unhurried,
+                 (plan.flags & SPAWN_OWN_MEMORY) != 0);
     plan.affinity = setup->affinity;
     plan.counter = &setup->slots->units[endpoint->unit].instance;
     if (endpoint->accept) {
         add_accepting(endpoint, setup, &plan);
     } else {
+        /* It holds the listeners: when hark is killed the next one must not be locked out. */
+        plan.flags |= SPAWN_DEATH_SIGNAL_TERM;
         plan.fds = endpoint->fds;
         plan.n_fds = endpoint->n_fds;
     }
     return spawn_plan_prepare(&plan, &endpoint->plan);
 }
 
-/* They are handed over as FIRST_FD and on: first get them out of the way of each other. */
+/* They are handed over as FIRST_FD and on: copies are out of the way of each other. The originals
+ * stay, as they may be another unit's, too. */
 static int copy_descriptors(const struct fork_server_unit *unit, struct endpoint *endpoint)
 {
     int lowest = FIRST_FD + (int)unit->n_listeners;
@@ -66,10 +72,9 @@ static int copy_descriptors(const struct fork_server_unit *unit, struct endpoint
         return -ENOMEM;
     for (size_t i = 0; i < unit->n_listeners; i++) {
         int fd = unit->listeners[i].fd;
-        int r = fd < lowest ? fd_move_above(&fd, lowest) : 0;
-        if (r < 0)
-            return r;
-        endpoint->fds[i] = fd;
+        endpoint->fds[i] = fd < lowest ? fcntl(fd, F_DUPFD_CLOEXEC, lowest) : fd;
+        if (endpoint->fds[i] < 0)
+            return -errno;
     }
     endpoint->n_fds = unit->n_listeners;
     return 0;

@@ -18,3 +18,6 @@ struct rate_window {
  * over. Processes that count at the same instant as a window begins may count a few too few. */
 uint64_t rate_window_count(struct rate_window *window, const struct rate_limit *limit,
                            uint64_t now_usec);
+
+/* Takes an event back that was counted in this window. */
+void rate_window_uncount(struct rate_window *window);

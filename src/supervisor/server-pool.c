@@ -321,20 +321,27 @@ bool server_pool_is_empty(const struct server_pool *pool)
     return true;
 }
 
-int server_pool_request_start(struct server_pool *pool, uint32_t unit, uint32_t program,
-                              uint64_t number)
+int server_pool_request_start(struct server_pool *pool, const struct server_message *message,
+                              uint32_t *ret_incarnation)
 {
-    const struct server_message message = {
-        .type = SERVER_MESSAGE_START, .unit = unit, .slot = program, .number = number};
-
     for (uint32_t i = 0; i < pool->n_servers; i++) {
         struct server *server = &pool->servers[pool->next++ % pool->n_servers];
 
-        if (server->ready && !server->leaving &&
-            server_message_send(server->control_fd, &message) >= 0)
-            return 0;
+        if (!server->ready || server->leaving ||
+            server_message_send(server->control_fd, message) < 0)
+            continue;
+        *ret_incarnation = server->incarnation;
+        return 0;
     }
     return -EAGAIN;
+}
+
+bool server_pool_has_incarnation(const struct server_pool *pool, uint32_t incarnation)
+{
+    for (uint32_t i = 0; i < pool->n_servers; i++)
+        if (pool->servers[i].pid != 0 && pool->servers[i].incarnation == incarnation)
+            return true;
+    return false;
 }
 
 bool server_pool_ping(struct server_pool *pool)

@@ -53,10 +53,12 @@ void server_pool_renew(struct server_pool *pool);
 void server_pool_dismiss(struct server_pool *pool);
 bool server_pool_is_empty(const struct server_pool *pool);
 
-/* Asks a server to start a program of a unit without accept. -EAGAIN: none is ready, try again at
- * on_ready or on_death. */
-int server_pool_request_start(struct server_pool *pool, uint32_t unit, uint32_t program,
-                              uint64_t number);
+/* Sends a server that message (START), and says which incarnation it is. -EAGAIN: none is ready,
+ * try again at on_ready or on_death. */
+int server_pool_request_start(struct server_pool *pool, const struct server_message *message,
+                              uint32_t *ret_incarnation);
+/* Whether it still lives. */
+bool server_pool_has_incarnation(const struct server_pool *pool, uint32_t incarnation);
 
 /* Asks all servers for a sign of life. True when all have answered the last time; one that has not
  * is killed, for it owns nothing and a new one serves at once. */

@@ -49,7 +49,9 @@ struct service {
     size_t n_traffic, n_triggers;
     sd_event_source *timer;
     uint64_t request;
+    uint32_t asked;   /* incarnation of the server that was asked last */
     uint32_t program; /* the one that is requested, or runs */
+    struct log_limit failures;
 };
 
 /* ---- Watching -------------------------------------------------------------------------------- */
@@ -103,8 +105,13 @@ static void request(struct service *service)
     const struct service_options *options = &service->options;
 
     enable_traffic(service, SD_EVENT_OFF);
-    int r = server_pool_request_start(options->pool, options->unit, service->program,
-                                      ++service->request);
+    const struct server_message message = {
+        .type = SERVER_MESSAGE_START,
+        .unit = options->unit,
+        .slot = service->program,
+        .number = ++service->request,
+    };
+    int r = server_pool_request_start(options->pool, &message, &service->asked);
     service->state = r < 0 ? SERVICE_WANTED : SERVICE_REQUESTED;
 }
 
@@ -131,6 +138,9 @@ static bool polled_too_often(struct traffic *traffic, uint64_t now)
 
     if (until == 0)
         return false;
+    log_notice("\"%s\": \"%s\" has reached its poll limit: not looked at for %u ms",
+               traffic->service->options.name, listener_address(traffic->of.listener),
+               (unsigned)((until - now) / USEC_PER_MSEC));
     (void)sd_event_source_set_enabled(traffic->io, SD_EVENT_OFF);
     return sd_event_add_time_relative(traffic->service->options.event, &traffic->pause,
                                       CLOCK_MONOTONIC, until - now, 0, on_pause_over, traffic) >= 0;
@@ -199,11 +209,12 @@ void service_on_started(struct service *service, const struct server_message *me
         return;
     }
     if (message->error == ECANCELED) {
-        log_notice("\"%s\" is not started: one of its conditions is not met", options->name);
+        if (log_limit_pass(&service->failures, "failures"))
+            log_notice("\"%s\" is not started: one of its conditions is not met", options->name);
         suspend(service, CONDITION_USEC);
         return;
     }
-    if (message->error != EBUSY)
+    if (message->error != EBUSY && log_limit_pass(&service->failures, "failures"))
         log_error("cannot start \"%s\": %s", options->name, strerror(message->error));
     suspend(service, RETRY_USEC);
 }
@@ -211,6 +222,7 @@ void service_on_started(struct service *service, const struct server_message *me
 void service_on_servers(struct service *service)
 {
     bool lost = service->state == SERVICE_REQUESTED &&
+                !server_pool_has_incarnation(service->options.pool, service->asked) &&
                 slots_used(service->options.slots, service->options.unit) == 0;
 
     if (service->state == SERVICE_WANTED || lost)
@@ -282,8 +294,11 @@ int service_set_listeners(struct service *service, const struct service_listener
         traffic->of = listeners[i];
         int r = sd_event_add_io(service->options.event, &traffic->io,
                                 listener_fd(listeners[i].listener), EPOLLIN, on_traffic, traffic);
-        if (r < 0)
+        if (r < 0) {
+            log_error("cannot wait for traffic at \"%s\": %s",
+                      listener_address(listeners[i].listener), strerror(-r));
             return r;
+        }
         service->n_traffic = i + 1;
     }
     if (service->state == SERVICE_WATCHING)
@@ -300,6 +315,7 @@ int service_new(const struct service_options *options, struct service **ret_serv
     if (service == NULL)
         return -ENOMEM;
     service->options = *options;
+    service->failures = (struct log_limit){.interval_usec = 5 * USEC_PER_SEC, .burst = 1};
     int r = sd_event_add_time(options->event, &service->timer, CLOCK_MONOTONIC, 0, USEC_PER_MSEC,
                               on_timer, service);
     if (r < 0)

@@ -46,6 +46,7 @@ struct slots_unit {
     uint32_t first, n;            /* its range of slots */
     uint32_t first_poll, n_polls; /* its range of polls: one per listener */
     _Atomic uint32_t full;        /* a server found no free slot and waits to be poked */
+    _Atomic uint32_t unhurried;   /* nobody stands still for its children: they may take time */
     _Atomic uint32_t
         refused_news; /* more were refused than the supervisor knows (slots_count_refused()) */
     _Atomic uint64_t instance; /* number of the next connection or start */
@@ -62,6 +63,9 @@ struct slots_window {
 struct slots_header {
     char magic[8];
     uint32_t version, n_units, n_servers, n_slots;
+    /* The supervisor's looks at its children: what ended before one began is free when that is
+     * done. */
+    _Atomic uint64_t looks_begun, looks_done;
     _Atomic uint32_t
         supervisor_asleep; /* whoever takes a slot must wake it (slots_wake_needed()) */
 };

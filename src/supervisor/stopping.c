@@ -80,10 +80,14 @@ static int on_extend(sd_event_source *source, uint64_t usec, void *userdata)
     return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
-/* No new connections: who waits for our lock may have the names now. */
-static void stop_accepting(struct supervisor *supervisor)
+/* No new connections: who waits for our lock may have the names now. The state is changed first:
+ * sockets that cannot be stopped as they should ask for a stop themselves. */
+static void stop_accepting(struct supervisor *supervisor, enum supervisor_state state)
 {
-    if (supervisor->state >= SUPERVISOR_DRAINING)
+    bool is_first = supervisor->state < SUPERVISOR_DRAINING;
+
+    supervisor->state = state;
+    if (!is_first)
         return;
     notify_state(supervisor->notify, "STOPPING=1");
     notify_hurry(supervisor->notify, on_all_told, supervisor);
@@ -101,12 +105,19 @@ void supervisor_drain(struct supervisor *supervisor)
 {
     if (supervisor->state >= SUPERVISOR_DRAINING)
         return;
-    stop_accepting(supervisor);
-    supervisor->state = SUPERVISOR_DRAINING;
+    stop_accepting(supervisor, SUPERVISOR_DRAINING);
     (void)sd_event_add_time_relative(supervisor->event, &supervisor->extend_timer, CLOCK_MONOTONIC,
                                      0, 0, on_extend, supervisor);
     supervisor_report_state(supervisor);
     supervisor_end_if_done(supervisor);
+}
+
+/* Handlers, and the commands that are on their way. */
+static void kill_all(struct supervisor *supervisor)
+{
+    supervisor_signal_handlers(supervisor, SIGKILL);
+    for (uint32_t i = 0; i < supervisor->n_sockets; i++)
+        commands_kill(supervisor->sockets[i]->running);
 }
 
 static int on_stop_timeout(sd_event_source *source, uint64_t usec, void *userdata)
@@ -115,20 +126,20 @@ static int on_stop_timeout(sd_event_source *source, uint64_t usec, void *userdat
 
     (void)source;
     (void)usec;
-    log_warning("%u handlers did not end in time, killing them",
-                supervisor_count_running(supervisor));
-    supervisor_signal_handlers(supervisor, SIGKILL);
+    if (supervisor_count_running(supervisor) > 0)
+        log_warning("%u handlers did not end in time, killing them",
+                    supervisor_count_running(supervisor));
+    kill_all(supervisor);
     return 0;
 }
 
 void supervisor_stop(struct supervisor *supervisor)
 {
     if (supervisor->state == SUPERVISOR_STOPPING) { /* asked again: now */
-        supervisor_signal_handlers(supervisor, SIGKILL);
+        kill_all(supervisor);
         return;
     }
-    stop_accepting(supervisor);
-    supervisor->state = SUPERVISOR_STOPPING;
+    stop_accepting(supervisor, SUPERVISOR_STOPPING);
     supervisor_signal_handlers(supervisor, SIGTERM);
     if (supervisor->options.stop_timeout_usec != TIME_INFINITY)
         (void)sd_event_add_time_relative(supervisor->event, &supervisor->stop_timer,

@@ -47,20 +47,18 @@ int unit_socket_new(const struct supervisor_socket *config, struct unit_socket *
 
 static void close_listeners(struct unit_socket *socket)
 {
-    bool made = false;
-
     for (size_t i = 0; i < socket->n_listeners; i++) {
         struct unit_listener *one = &socket->listeners[i];
 
-        made |= one->listener != NULL && !listener_was_passed(one->listener);
         one->watch = watch_free(one->watch);
         one->listener = listener_free(one->listener);
         free(one->options);
         one->options = NULL;
         one->n_options = 0;
     }
-    if (made && socket->unit != NULL)
+    if (socket->has_links)
         symlinks_remove(socket->unit);
+    socket->has_links = false;
     for (size_t i = 0; i < socket->n_draining; i++)
         fd_close(socket->draining[i].fd);
     socket->n_draining = 0;
@@ -131,6 +129,7 @@ static int listen_on_all(struct unit_socket *socket)
     if (r < 0 || !made) /* links to a passed one are the passer's */
         return r;
     symlinks_make(socket->unit, &problems);
+    socket->has_links = true;
     say_problems(&problems);
     return 0;
 }
@@ -196,7 +195,7 @@ static void after_commands(void *userdata, bool failed)
     struct unit_socket *socket = userdata;
 
     socket->running = commands_free(socket->running);
-    if (failed && socket->error == 0)
+    if (failed && socket->error == 0 && socket->state != UNIT_SOCKET_INTERRUPTED)
         socket->error = -ECHILD;
     switch (socket->state) {
     case UNIT_SOCKET_START_PRE:
@@ -210,6 +209,7 @@ static void after_commands(void *userdata, bool failed)
     case UNIT_SOCKET_START_POST:
         enter(socket, failed ? UNIT_SOCKET_STOP_PRE : UNIT_SOCKET_LISTENING);
         break;
+    case UNIT_SOCKET_INTERRUPTED:
     case UNIT_SOCKET_STOP_PRE:
         close_listeners(socket);
         enter(socket, UNIT_SOCKET_STOP_POST);
@@ -228,7 +228,7 @@ static const struct {
     [UNIT_SOCKET_START_PRE] = {"ExecStartPre", SOCKET_START_PRE, false},
     [UNIT_SOCKET_START_POST] = {"ExecStartPost", SOCKET_START_POST, true},
     [UNIT_SOCKET_STOP_PRE] = {"ExecStopPre", SOCKET_STOP_PRE, true},
-    [UNIT_SOCKET_STOP_POST] = {"ExecStopPost", SOCKET_STOP_POST, true},
+    [UNIT_SOCKET_STOP_POST] = {"ExecStopPost", SOCKET_STOP_POST, false}, /* they are closed */
 };
 
 static size_t collect_descriptors(struct unit_socket *socket)
@@ -265,11 +265,19 @@ static void run_commands(struct unit_socket *socket)
         after_commands(socket, true);
 }
 
+static void forget_watches(struct unit_socket *socket)
+{
+    for (size_t i = 0; i < socket->n_listeners; i++)
+        socket->listeners[i].watch = watch_free(socket->listeners[i].watch);
+}
+
 static void enter(struct unit_socket *socket, enum unit_socket_state state)
 {
     socket->state = state;
     if (state == UNIT_SOCKET_STOPPED)
         close_listeners(socket);
+    if (state == UNIT_SOCKET_STOP_PRE) /* what becomes of the names now is not ours to mend */
+        forget_watches(socket);
     if (state == UNIT_SOCKET_LISTENING || state == UNIT_SOCKET_STOPPED)
         socket->changed(socket, socket->userdata);
     else
@@ -285,13 +293,14 @@ void unit_socket_stop(struct unit_socket *socket)
 {
     switch (socket->state) {
     case UNIT_SOCKET_DEAD:
-    case UNIT_SOCKET_START_PRE:
-        socket->running = commands_free(socket->running);
         enter(socket, UNIT_SOCKET_STOPPED);
         break;
+    case UNIT_SOCKET_START_PRE:
     case UNIT_SOCKET_START_POST:
+        socket->state = UNIT_SOCKET_INTERRUPTED;
+        commands_stop(socket->running);
+        break;
     case UNIT_SOCKET_LISTENING:
-        socket->running = commands_free(socket->running);
         enter(socket, UNIT_SOCKET_STOP_PRE);
         break;
     default:

@@ -7,7 +7,8 @@
  *   LISTENING --stop--> STOP_PRE --> (closes) --> STOP_POST --> STOPPED
  *
  * A failing ExecStartPre= leads to STOPPED at once, a failure to listen and a failing
- * ExecStartPost= through STOP_PRE and so on.
+ * ExecStartPost= through STOP_PRE and so on. A stop while a command of the start runs ends that
+ * command first (INTERRUPTED), and goes on with closing and STOP_POST.
  */
 #pragma once
 
@@ -19,17 +20,17 @@
 #include "listener/listener.h"
 #include "supervisor/commands.h"
 #include "supervisor/fork-server.h"
+#include "supervisor/supervisor.h"
 #include "supervisor/watch.h"
 
 #define DRAINING_MAX 4 /* old sockets of replaced names, whose backlog is still served */
-
-struct supervisor_socket;
 
 enum unit_socket_state {
     UNIT_SOCKET_DEAD,
     UNIT_SOCKET_START_PRE,
     UNIT_SOCKET_START_POST,
     UNIT_SOCKET_LISTENING,
+    UNIT_SOCKET_INTERRUPTED,
     UNIT_SOCKET_STOP_PRE,
     UNIT_SOCKET_STOP_POST,
     UNIT_SOCKET_STOPPED,
@@ -51,8 +52,9 @@ struct unit_socket {
     const struct socket_unit *unit; /* NULL: without a unit */
     uid_t owner;
     gid_t group;
-    const struct plan_source *commands[4]; /* enum below */
-    size_t n_commands[4];
+    const struct plan_source *commands[SOCKET_N_COMMANDS];
+    size_t n_commands[SOCKET_N_COMMANDS];
+    bool has_links; /* Symlinks= were made */
     const struct rlimit *open_files;
     struct unit_listener *listeners;
     size_t n_listeners;

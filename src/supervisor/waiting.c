@@ -108,7 +108,10 @@ static bool creator_waits(const struct waiting *waiting, uint32_t slot)
 
 static bool half_made(const struct waiting *waiting, uint32_t slot)
 {
-    return atomic_load(&waiting->slots->records[slot].step) < SPAWN_EXEC ||
+    const struct slots *slots = waiting->slots;
+
+    return (atomic_load(&slots->records[slot].step) < SPAWN_EXEC &&
+            atomic_load(&slots->units[slots_unit_of(slots, slot)].unhurried) == 0) ||
            creator_waits(waiting, slot);
 }
 
@@ -295,11 +298,13 @@ void waiting_look(struct waiting *waiting)
     if (waiting->looking) /* a callback asked for it */
         return;
     waiting->looking = true;
+    uint64_t look = atomic_fetch_add(&waiting->slots->header->looks_begun, 1) + 1;
     drain(waiting);
     bool reserved = discover(waiting);
     ask_young(waiting);
     ask_grown_up(waiting);
     sweep(waiting);
+    atomic_store(&waiting->slots->header->looks_done, look);
     if (waiting->room) {
         waiting->room = false;
         waiting->callbacks.on_room(waiting->callbacks.userdata);

@@ -15,6 +15,7 @@
 #include "unit/host-facts.h"
 #include "unit/name-map.h"
 #include "unit/unit-name.h"
+#include "unit/values.h"
 
 struct load_path {
     char *root; /* "" for none */
@@ -69,11 +70,9 @@ static int add_directory(struct load_path *path, const char *root, const char *d
         text = NULL;
         return -ENOMEM;
     }
-    char *to = text;
-    for (const char *c = text; *c; c++)
-        if (*c != '/' || (c[1] != '/' && c[1] != '\0'))
-            *to++ = *c;
-    *to = '\0';
+    path_tidy(text);
+    if (strcmp(text, "/") == 0)
+        *text = '\0';
     if (!*text || string_list_contains(&path->directories, text))
         return 0;
     return string_list_take(&path->directories, take_pointer(&text));

@@ -173,7 +173,8 @@ bool unit_file_may_ignore(const char *name)
     bool is_known = false;
 
     for (size_t i = 0; i < n; i++) {
-        if (strcmp(table[i].name, name) != 0)
+        /* Own keys are never ignored, and some have the name of one that is honoured. */
+        if (strcmp(table[i].name, name) != 0 || table[i].sections == SECTION_X_HARK)
             continue;
         is_known = true;
         if (table[i].class == CLASS_REFUSED || table[i].class == CLASS_REFUSED_UNLESS_NEUTRAL)

@@ -337,8 +337,8 @@ TEST(sockets_that_are_not_there)
     assert_bad_with(EXEC_SOCKETS_LISTENERS, 1, "StandardInput=fd:foo\nStandardOutput=fd:foo",
                     "u:4: cannot use \"StandardOutput=fd:foo\": no socket has this name, or "
                     "another stream has it already");
-    assert_bad_with(EXEC_SOCKETS_CONNECTION, 0, "StandardInput=fd:connection",
-                    "u:3: cannot use \"StandardInput=fd:connection\": hark does not hand over");
+    assert_bad_with(EXEC_SOCKETS_CONNECTION, 0, "StandardInput=fd:foo",
+                    "u:3: cannot use \"StandardInput=fd:foo\": no socket has this name");
     end();
 }
 

@@ -31,6 +31,20 @@ TEST(a_sibling_may_be_a_little_ahead)
     ASSERT_INT(rate_window_count(&window, &three_a_second, 4000), 5000 + USEC_PER_SEC);
 }
 
+TEST(what_was_counted_can_be_taken_back)
+{
+    struct rate_window window = {0};
+
+    rate_window_uncount(&window);
+    for (int i = 0; i < 10; i++) {
+        for (int j = 0; j < 3; j++)
+            ASSERT_INT(rate_window_count(&window, &three_a_second, 7), 0);
+        ASSERT(rate_window_count(&window, &three_a_second, 7) != 0);
+        for (int j = 0; j < 4; j++)
+            rate_window_uncount(&window);
+    }
+}
+
 TEST(either_zero_means_without_limit)
 {
     const struct rate_limit no_burst = {.interval = USEC_PER_SEC}, no_interval = {.burst = 1};
