@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -103,14 +104,24 @@ static struct child *take_out(struct children *children, pid_t pid)
     return child;
 }
 
+static uint64_t timeval_usec(const struct timeval *time)
+{
+    return (uint64_t)time->tv_sec * USEC_PER_SEC + (uint64_t)time->tv_usec;
+}
+
 /* The channel was made for this one message, so that it always has room; a reader that is gone, or
  * whatever else it may be, is its owner's business. */
-static void report(struct child *child, const siginfo_t *info)
+static void report(struct child *child, int status, const struct rusage *usage)
 {
     const struct hark_exit end = {
         .pid = child->pid,
-        .code = info->si_code,
-        .status = info->si_status,
+        .code = WIFEXITED(status)   ? CLD_EXITED
+                : WCOREDUMP(status) ? CLD_DUMPED
+                                    : CLD_KILLED,
+        .status = WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status),
+        .user_usec = timeval_usec(&usage->ru_utime),
+        .system_usec = timeval_usec(&usage->ru_stime),
+        .max_rss_kib = (uint64_t)usage->ru_maxrss,
     };
 
     if (child->exit_fd < 0)
@@ -119,16 +130,18 @@ static void report(struct child *child, const siginfo_t *info)
     child->exit_fd = fd_close(child->exit_fd);
 }
 
-/* Reaps one that has ended, if there is one: true, and it is out of the table. */
-static bool reap(struct children *children, idtype_t type, pid_t pid)
+/* Reaps one that has ended, if there is one: true, and it is out of the table. pid -1: any. */
+static bool reap(struct children *children, pid_t pid)
 {
-    siginfo_t info = {.si_pid = 0};
+    struct rusage usage;
+    int status;
 
-    if (waitid(type, (id_t)pid, &info, WEXITED | WNOHANG | __WALL) < 0 || info.si_pid == 0)
+    pid = wait4(pid, &status, WNOHANG | __WALL, &usage);
+    if (pid <= 0)
         return false;
-    struct child *child = take_out(children, info.si_pid);
+    struct child *child = take_out(children, pid);
     if (child) {
-        report(child, &info);
+        report(child, status, &usage);
         child_free(child);
     }
     return true;
@@ -144,7 +157,7 @@ void children_on_signal(struct children *children, pid_t pid)
     uint64_t now = monotonic_usec();
 
     if (pid > 0)
-        (void)reap(children, P_PID, pid);
+        (void)reap(children, pid);
     children->next_all = children->n <= FEW ? now : later(now, children->last_all + ALL_INTERVAL);
     children->next_young =
         children->n_young <= FEW ? now : later(now, children->last_young + YOUNG_INTERVAL);
@@ -158,7 +171,7 @@ static void sweep_young(struct children *children, uint64_t now)
         if (now - child->start_usec > YOUNG_USEC && now > child->start_usec)
             break;
         older = child->older;
-        (void)reap(children, P_PID, child->pid);
+        (void)reap(children, child->pid);
     }
     children->n_young = n;
     children->last_young = monotonic_usec();
@@ -170,7 +183,7 @@ void children_sweep(struct children *children)
     uint64_t now = monotonic_usec();
 
     if (now >= children->next_all) {
-        while (reap(children, P_ALL, 0))
+        while (reap(children, -1))
             continue;
         children->last_all = monotonic_usec();
         children->next_all = children->next_young = UINT64_MAX;

@@ -17,6 +17,7 @@
 #include "basic/signals.h"
 #include "libhark/forkserver-children.h"
 #include "libhark/forkserver-connection.h"
+#include "libhark/forkserver-program.h"
 #include "libhark/pass-fds.h"
 #include "libhark/spawn.h"
 
@@ -45,18 +46,8 @@ struct server {
     } message;
 };
 
-/* One request while it is served. Whatever channel is still here at the end is closed. */
-struct incoming {
-    const struct forkserver_request *request;
-    const char *body;
-    struct ancillary ancillary;
-    const struct client *client;
-    int *reply, *socket, *exit, *memfd; /* into ancillary.fds; NULL: not there */
-    int *program_fds;
-    bool malformed; /* found out while it was served */
-};
-
 typedef int (*entry_function)(struct hark_forkserver *, int);
+typedef int (*call_function)(const void *, size_t);
 
 /* ---- Clients --------------------------------------------------------------------------------- */
 
@@ -98,143 +89,26 @@ static bool is_channel(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
 }
 
-static void reply(int fd, int result, pid_t pid)
+static void reply(int fd, int result, int value)
 {
-    const struct forkserver_reply message = {.result = result, .pid = pid};
+    const struct forkserver_reply message = {.result = result, .value = value};
 
     (void)send(fd, &message, sizeof(message), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 /* ---- Programs -------------------------------------------------------------------------------- */
 
-/* The list of descriptors for a plan: copies are what was opened for it and is not the request's.
- */
-struct hand_over {
-    int fds[HARK_SPAWN_FDS_MAX + 1];
-    size_t n;
-    int copies[N_STANDARD + 1];
-    size_t n_copies;
-};
-
-static void hand_over_done(struct hand_over *hand_over)
-{
-    for (size_t i = 0; i < hand_over->n_copies; i++)
-        fd_close(hand_over->copies[i]);
-}
-
-static int hand_over_copy(struct hand_over *hand_over, int fd, int minimum)
-{
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, minimum);
-
-    if (copy < 0)
-        return -errno;
-    hand_over->copies[hand_over->n_copies++] = copy;
-    return copy;
-}
-
-static int hand_over_null(struct hand_over *hand_over, int minimum)
-{
-    cleanup_close int fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
-
-    return fd < 0 ? -errno : hand_over_copy(hand_over, fd, minimum);
-}
-
-/* The socket comes after the program's descriptors, but never in a standard one's place: those that
- * the request leaves out stay the server's. */
-static int hand_over_fill(struct hand_over *hand_over, struct incoming *incoming)
-{
-    const struct forkserver_request *request = incoming->request;
-    size_t n = request->n_fds;
-    int null_fd = -1, *next = incoming->program_fds;
-
-    if (incoming->socket)
-        n = (n < N_STANDARD ? N_STANDARD : n) + 1;
-    for (size_t i = 0; i < n; i++) {
-        int fd, r = 0;
-
-        if (incoming->socket && i == n - 1) {
-            r = fd_move_above(incoming->socket, (int)n);
-            fd = *incoming->socket;
-        } else if (i >= request->n_fds) {
-            fd = hand_over_copy(hand_over, (int)i, (int)n);
-        } else if (forkserver_fd_is_null(request, i)) {
-            if (null_fd < 0)
-                null_fd = hand_over_null(hand_over, (int)n);
-            fd = null_fd;
-        } else {
-            r = fd_move_above(next, (int)n);
-            fd = *next++;
-        }
-        if (r < 0 || fd < 0)
-            return r < 0 ? r : fd;
-        hand_over->fds[hand_over->n++] = fd;
-    }
-    return 0;
-}
-
-/* The pid, or the errno of whatever failed, in the child too; that one is reaped then. */
-static pid_t run_plan(struct server *server, const struct spawn_plan *plan)
-{
-    struct prepared_plan *prepared;
-    struct spawn_record record;
-
-    memset(&record, 0, sizeof(record));
-    int r = spawn_plan_prepare(plan, &prepared);
-    if (r < 0)
-        return r;
-    pid_t pid = spawn_run(server->spawner, prepared, &record);
-    spawn_plan_free(prepared);
-    if (pid >= 0 || record.pid == 0)
-        return pid;
-    while (waitid(P_PID, (id_t)record.pid, NULL, WEXITED | __WALL) < 0 && errno == EINTR)
-        continue;
-    return record.error != 0 ? -record.error : -ECHILD;
-}
-
-static pid_t spawn_strings(struct server *server, struct incoming *incoming,
-                           const struct forkserver_strings *strings)
-{
-    cleanup(hand_over_done) struct hand_over hand_over = {0};
-    int r = hand_over_fill(&hand_over, incoming);
-
-    if (r < 0)
-        return r;
-    const struct spawn_plan plan = {
-        .program = strings->program,
-        .arguments = strings->arguments,
-        .environment = strings->environment ? strings->environment : (const char **)environ,
-        .listener = -1,
-        .fds = hand_over.fds,
-        .n_fds = hand_over.n,
-        .directory = strings->directory,
-    };
-    return run_plan(server, &plan);
-}
-
 static pid_t serve_spawn(struct server *server, struct incoming *incoming)
 {
-    const struct forkserver_request *request = incoming->request;
-    cleanup(forkserver_strings_done) struct forkserver_strings strings = {0};
     cleanup_free char *memory = NULL;
-    const char *body = incoming->body;
-    struct child *child = NULL;
-    int r = 0;
+    int r = incoming_take_body(incoming, &memory);
 
-    if (incoming->memfd) {
-        r = forkserver_body_from_memfd(*incoming->memfd, request->body_size, &memory);
-        *incoming->memfd = fd_close(*incoming->memfd);
-        body = memory;
-    }
-    if (r >= 0)
-        r = forkserver_body_parse(request, body, &strings);
-    if (r < 0) {
-        incoming->malformed = r == -EBADMSG;
+    if (r < 0)
         return r;
-    }
-    child = child_new();
+    struct child *child = child_new();
     if (!child)
         return -ENOMEM;
-    pid_t pid = spawn_strings(server, incoming, &strings);
+    pid_t pid = forkserver_program_start(server->spawner, incoming);
     if (pid < 0) {
         child_free(child);
         return pid;
@@ -325,13 +199,31 @@ static pid_t serve_fork(struct server *server, struct incoming *incoming)
     return pid;
 }
 
+/* In here, with all that it can do to us: only the starter may ask for it. */
+static int serve_call(struct incoming *incoming, int *ret_value)
+{
+    const struct forkserver_request *request = incoming->request;
+    cleanup_free char *memory = NULL;
+
+    if (!incoming->from_starter)
+        return -EPERM;
+    int r = incoming_take_body(incoming, &memory);
+    if (r < 0)
+        return r;
+    call_function function =
+        (call_function)((intptr_t)forkserver_anchor + (intptr_t)request->entry);
+    *ret_value =
+        function(request->body_size > 0 ? incoming->body : NULL, (size_t)request->body_size);
+    return 0;
+}
+
 /* ---- Stopping -------------------------------------------------------------------------------- */
 
 static int begin_stop(struct server *server, struct incoming *incoming)
 {
     int timeout_ms = incoming->request->number;
 
-    if (!incoming->client->is_starter)
+    if (!incoming->from_starter)
         return -EPERM;
     if (server->stop_reply >= 0)
         return -EALREADY;
@@ -373,7 +265,7 @@ static void sort_fds(struct incoming *incoming)
 }
 
 /* 0 or positive, or the errno to reply with. */
-static int serve(struct server *server, struct incoming *incoming, pid_t *ret_pid)
+static int serve(struct server *server, struct incoming *incoming, int *ret_value)
 {
     const struct forkserver_request *request = incoming->request;
     const struct ucred *sender = &incoming->ancillary.credentials;
@@ -386,16 +278,18 @@ static int serve(struct server *server, struct incoming *incoming, pid_t *ret_pi
     if (request->type == FORKSERVER_STOP)
         return begin_stop(server, incoming);
     if (request->type == FORKSERVER_STOP_SERVER) {
-        server->leaving = incoming->client->is_starter;
+        server->leaving = incoming->from_starter;
         return server->leaving ? 0 : -EPERM;
     }
     if (server->stop_reply >= 0)
         return -ESHUTDOWN;
+    if (request->type == FORKSERVER_CALL)
+        return serve_call(incoming, ret_value);
     pid = request->type == FORKSERVER_SPAWN ? serve_spawn(server, incoming)
                                             : serve_fork(server, incoming);
     if (pid < 0)
         return pid;
-    *ret_pid = pid;
+    *ret_value = pid;
     return 0;
 }
 
@@ -403,7 +297,7 @@ static int serve(struct server *server, struct incoming *incoming, pid_t *ret_pi
 static bool on_message(struct server *server, struct incoming *incoming, size_t size)
 {
     struct ancillary *ancillary = &incoming->ancillary;
-    pid_t pid = 0;
+    int value = 0;
 
     if (ancillary->fds_cut) { /* our descriptors ran out, which is not the client's fault */
         if (ancillary->n_fds > 0 && is_channel(ancillary->fds[0]))
@@ -419,15 +313,18 @@ static bool on_message(struct server *server, struct incoming *incoming, size_t 
     sort_fds(incoming);
     if (!is_channel(*incoming->reply) || (incoming->exit && !is_channel(*incoming->exit)))
         return false;
-    int r = serve(server, incoming, &pid);
+    if (incoming->request->flags & FORKSERVER_WITH_IDENTITY)
+        incoming->claims = forkserver_rights_receive(*incoming->reply, incoming->request,
+                                                     ancillary->credentials.pid);
+    int r = serve(server, incoming, &value);
     if (*incoming->reply >= 0 && !incoming->malformed)
-        reply(*incoming->reply, r, pid);
+        reply(*incoming->reply, r, value);
     return !incoming->malformed;
 }
 
 static void on_client(struct server *server, struct client *client)
 {
-    struct incoming incoming = {.client = client};
+    struct incoming incoming = {.from_starter = client->is_starter};
     struct iovec room = {.iov_base = &server->message, .iov_len = sizeof(server->message)};
     ssize_t n = message_receive(client->fd, &room, 0, &incoming.ancillary);
 

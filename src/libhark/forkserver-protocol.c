@@ -14,6 +14,9 @@
 
 #define BODY_SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
+/* Of the first version, which had no limits. */
+#define SPAWN_SIZE_MIN offsetof(struct hark_spawn, limits)
+
 const char forkserver_anchor[1] = "";
 
 bool forkserver_fd_is_null(const struct forkserver_request *request, size_t i)
@@ -27,11 +30,19 @@ static size_t count_flags(uint32_t flags)
         flags & (FORKSERVER_WITH_SOCKET | FORKSERVER_WITH_EXIT | FORKSERVER_WITH_MEMFD));
 }
 
+static bool body_is_where_it_belongs(const struct forkserver_request *request, size_t size)
+{
+    size_t in_message = request->flags & FORKSERVER_WITH_MEMFD ? 0 : request->body_size;
+
+    return request->body_size <= FORKSERVER_BODY_MAX && in_message <= FORKSERVER_INLINE_MAX &&
+           size == sizeof(*request) + in_message;
+}
+
 static bool spawn_is_valid(const struct forkserver_request *request, size_t size, size_t n_fds)
 {
     const uint32_t known = FORKSERVER_WITH_SOCKET | FORKSERVER_WITH_EXIT |
                            FORKSERVER_WITH_DIRECTORY | FORKSERVER_WITH_ENVIRONMENT |
-                           FORKSERVER_WITH_MEMFD;
+                           FORKSERVER_WITH_MEMFD | FORKSERVER_WITH_IDENTITY;
     size_t passed = 1 + count_flags(request->flags);
 
     if (request->flags & ~known || request->n_fds > HARK_SPAWN_FDS_MAX)
@@ -47,10 +58,12 @@ static bool spawn_is_valid(const struct forkserver_request *request, size_t size
         return false;
     if (request->n_environment > 0 && !(request->flags & FORKSERVER_WITH_ENVIRONMENT))
         return false;
-    if (request->n_arguments == 0 || request->body_size > FORKSERVER_BODY_MAX)
+    if (request->n_limits > HARK_SPAWN_LIMITS_MAX || request->n_groups > HARK_SPAWN_GROUPS_MAX)
         return false;
-    size_t in_message = request->flags & FORKSERVER_WITH_MEMFD ? 0 : request->body_size;
-    return in_message <= FORKSERVER_INLINE_MAX && size == sizeof(*request) + in_message;
+    if (!(request->flags & FORKSERVER_WITH_IDENTITY) &&
+        (request->n_groups > 0 || request->uid != 0 || request->gid != 0))
+        return false;
+    return request->n_arguments > 0 && body_is_where_it_belongs(request, size);
 }
 
 static bool has_no_program(const struct forkserver_request *request)
@@ -58,7 +71,8 @@ static bool has_no_program(const struct forkserver_request *request)
     static const uint8_t none[sizeof(request->null_fds)];
 
     return request->n_fds == 0 && request->n_arguments == 0 && request->n_environment == 0 &&
-           request->body_size == 0 && memcmp(request->null_fds, none, sizeof(none)) == 0;
+           request->n_limits == 0 && request->n_groups == 0 && request->uid == 0 &&
+           request->gid == 0 && memcmp(request->null_fds, none, sizeof(none)) == 0;
 }
 
 static bool fork_is_valid(const struct forkserver_request *request, size_t size, size_t n_fds)
@@ -66,14 +80,22 @@ static bool fork_is_valid(const struct forkserver_request *request, size_t size,
     const uint32_t known =
         FORKSERVER_WITH_SOCKET | FORKSERVER_WITH_EXIT | FORKSERVER_WITH_CONNECTION;
 
-    return !(request->flags & ~known) && has_no_program(request) && size == sizeof(*request) &&
-           n_fds == 1 + count_flags(request->flags) && request->number == 0;
+    return !(request->flags & ~known) && has_no_program(request) && request->body_size == 0 &&
+           size == sizeof(*request) && n_fds == 1 + count_flags(request->flags) &&
+           request->number == 0;
+}
+
+static bool call_is_valid(const struct forkserver_request *request, size_t size, size_t n_fds)
+{
+    return !(request->flags & ~(unsigned)FORKSERVER_WITH_MEMFD) && has_no_program(request) &&
+           n_fds == 1 + count_flags(request->flags) && request->number == 0 &&
+           body_is_where_it_belongs(request, size);
 }
 
 static bool command_is_valid(const struct forkserver_request *request, size_t size, size_t n_fds)
 {
-    return request->flags == 0 && has_no_program(request) && size == sizeof(*request) &&
-           n_fds == 1 && request->entry == 0;
+    return request->flags == 0 && has_no_program(request) && request->body_size == 0 &&
+           size == sizeof(*request) && n_fds == 1 && request->entry == 0;
 }
 
 int forkserver_request_check(const struct forkserver_request *request, size_t size, size_t n_fds)
@@ -88,6 +110,9 @@ int forkserver_request_check(const struct forkserver_request *request, size_t si
         break;
     case FORKSERVER_FORK:
         valid = fork_is_valid(request, size, n_fds);
+        break;
+    case FORKSERVER_CALL:
+        valid = call_is_valid(request, size, n_fds);
         break;
     case FORKSERVER_KILL_ALL:
         valid = command_is_valid(request, size, n_fds) && request->number >= 0;
@@ -125,44 +150,79 @@ static bool next_list(const char **position, const char *end, size_t n, const ch
     return true;
 }
 
-int forkserver_body_parse(const struct forkserver_request *request, const char *body,
-                          struct forkserver_strings *ret_strings)
+/* Copies, as nothing in a body is where it should be to be read in place. */
+static int parse_numbers(const struct forkserver_request *request, const char **position,
+                         const char *end, struct forkserver_strings *strings)
 {
-    const char *position = body, *end = body + request->body_size;
-    struct forkserver_strings strings = {0};
+    size_t limits_size = request->n_limits * sizeof(*strings->limits);
+    size_t groups_size = request->n_groups * sizeof(*strings->groups);
+
+    _Static_assert(sizeof(gid_t) == sizeof(uint32_t), "as on every Linux");
+    if ((size_t)(end - *position) < limits_size + groups_size)
+        return -EBADMSG;
+    strings->limits = malloc(limits_size + 1);
+    strings->groups = malloc(groups_size + 1);
+    if (!strings->limits || !strings->groups)
+        return -ENOMEM;
+    memcpy(strings->limits, *position, limits_size);
+    memcpy(strings->groups, *position + limits_size, groups_size);
+    *position += limits_size + groups_size;
+    for (uint32_t i = 0; i < request->n_limits; i++)
+        if (strings->limits[i].zero != 0)
+            return -EBADMSG;
+    return 0;
+}
+
+static int parse_strings(const struct forkserver_request *request, const char *position,
+                         const char *end, struct forkserver_strings *strings)
+{
     size_t n = (size_t)request->n_arguments + request->n_environment;
 
     if (n > request->body_size) /* each has a byte at least; and nothing huge is allocated */
         return -EBADMSG;
-    cleanup_free const char **list = calloc(n + 2, sizeof(*list));
-    if (!list)
+    strings->list = calloc(n + 2, sizeof(*strings->list));
+    if (!strings->list)
         return -ENOMEM;
-    strings.program = next_string(&position, end);
-    if (!strings.program || strings.program[0] != '/')
+    strings->program = next_string(&position, end);
+    if (!strings->program || strings->program[0] != '/')
         return -EBADMSG;
     if (request->flags & FORKSERVER_WITH_DIRECTORY) {
-        strings.directory = next_string(&position, end);
-        if (!strings.directory)
+        strings->directory = next_string(&position, end);
+        if (!strings->directory)
             return -EBADMSG;
     }
-    strings.arguments = list;
-    if (!next_list(&position, end, request->n_arguments, strings.arguments))
+    strings->arguments = strings->list;
+    if (!next_list(&position, end, request->n_arguments, strings->arguments))
         return -EBADMSG;
     if (request->flags & FORKSERVER_WITH_ENVIRONMENT) {
-        strings.environment = list + request->n_arguments + 1;
-        if (!next_list(&position, end, request->n_environment, strings.environment))
+        strings->environment = strings->list + request->n_arguments + 1;
+        if (!next_list(&position, end, request->n_environment, strings->environment))
             return -EBADMSG;
     }
-    if (position != end)
-        return -EBADMSG;
-    strings.list = take_pointer(&list);
+    return position == end ? 0 : -EBADMSG;
+}
+
+int forkserver_body_parse(const struct forkserver_request *request, const char *body,
+                          struct forkserver_strings *ret_strings)
+{
+    cleanup(forkserver_strings_done) struct forkserver_strings strings = {0};
+    const char *position = body, *end = body + request->body_size;
+    int r = parse_numbers(request, &position, end, &strings);
+
+    if (r >= 0)
+        r = parse_strings(request, position, end, &strings);
+    if (r < 0)
+        return r;
     *ret_strings = strings;
+    strings = (struct forkserver_strings){0};
     return 0;
 }
 
 void forkserver_strings_done(struct forkserver_strings *strings)
 {
     free(strings->list);
+    free(strings->limits);
+    free(strings->groups);
     *strings = (struct forkserver_strings){0};
 }
 
@@ -177,12 +237,77 @@ static size_t list_size(const char *const *list, uint32_t *ret_n)
     return size;
 }
 
+static char *append_bytes(char *position, const void *bytes, size_t size)
+{
+    return size > 0 ? mempcpy(position, bytes, size) : position;
+}
+
 static char *append(char *position, const char *text)
 {
-    size_t size = strlen(text) + 1;
+    return append_bytes(position, text, strlen(text) + 1);
+}
 
-    memcpy(position, text, size);
-    return position + size;
+/* Also what a program of an earlier version, with the shorter structure, asks, and what one of a
+ * later version, with a longer one, may ask of us. */
+static int copy_spawn(const struct hark_spawn *from, struct hark_spawn *ret)
+{
+    struct hark_spawn spawn = {0};
+
+    if (!from || (from->size < sizeof(spawn) && from->size != SPAWN_SIZE_MIN))
+        return -EINVAL;
+    for (size_t i = sizeof(spawn); i < from->size; i++)
+        if (((const char *)from)[i] != 0)
+            return -E2BIG;
+    memcpy(&spawn, from, from->size < sizeof(spawn) ? from->size : sizeof(spawn));
+    if (!spawn.program || spawn.program[0] != '/' || !spawn.arguments || !spawn.arguments[0] ||
+        (!spawn.fds && spawn.n_fds > 0) || (!spawn.limits && spawn.n_limits > 0))
+        return -EINVAL;
+    *ret = spawn;
+    return 0;
+}
+
+static int encode_limits(const struct hark_spawn *spawn, struct forkserver_request *request)
+{
+    if (spawn->n_limits > HARK_SPAWN_LIMITS_MAX)
+        return -E2BIG;
+    for (size_t i = 0; i < spawn->n_limits; i++)
+        if (spawn->limits[i].resource < 0 || spawn->limits[i].soft > spawn->limits[i].hard)
+            return -EINVAL;
+    request->n_limits = (uint32_t)spawn->n_limits;
+    return 0;
+}
+
+static int encode_identity(const struct hark_identity *identity, struct forkserver_request *request)
+{
+    if (!identity)
+        return 0;
+    if (identity->uid == (uid_t)-1 || identity->gid == (gid_t)-1 ||
+        (!identity->groups && identity->n_groups > 0))
+        return -EINVAL;
+    if (identity->n_groups > HARK_SPAWN_GROUPS_MAX)
+        return -E2BIG;
+    request->flags |= FORKSERVER_WITH_IDENTITY;
+    request->uid = identity->uid;
+    request->gid = identity->gid;
+    request->n_groups = (uint32_t)identity->n_groups;
+    return 0;
+}
+
+static char *append_numbers(char *position, const struct hark_spawn *spawn)
+{
+    for (size_t i = 0; i < spawn->n_limits; i++) {
+        const struct forkserver_limit limit = {
+            .soft = spawn->limits[i].soft,
+            .hard = spawn->limits[i].hard,
+            .resource = (uint32_t)spawn->limits[i].resource,
+        };
+
+        position = append_bytes(position, &limit, sizeof(limit));
+    }
+    if (spawn->identity)
+        position = append_bytes(position, spawn->identity->groups,
+                                spawn->identity->n_groups * sizeof(gid_t));
+    return position;
 }
 
 static int encode_fds(const struct hark_spawn *spawn, struct forkserver_request *request)
@@ -199,29 +324,9 @@ static int encode_fds(const struct hark_spawn *spawn, struct forkserver_request 
     return 0;
 }
 
-int forkserver_spawn_encode(const struct hark_spawn *spawn, struct forkserver_request *request,
-                            char **ret_body)
+static char *append_strings(char *position, const struct hark_spawn *spawn,
+                            const struct forkserver_request *request)
 {
-    if (!spawn || spawn->size != sizeof(*spawn) || !spawn->program || spawn->program[0] != '/' ||
-        !spawn->arguments || !spawn->arguments[0] || (!spawn->fds && spawn->n_fds > 0))
-        return -EINVAL;
-    int r = encode_fds(spawn, request);
-    if (r < 0)
-        return r;
-    size_t size = strlen(spawn->program) + 1;
-    if (spawn->directory) {
-        request->flags |= FORKSERVER_WITH_DIRECTORY;
-        size += strlen(spawn->directory) + 1;
-    }
-    if (spawn->environment)
-        request->flags |= FORKSERVER_WITH_ENVIRONMENT;
-    size += list_size(spawn->arguments, &request->n_arguments);
-    size += list_size(spawn->environment, &request->n_environment);
-    if (size > FORKSERVER_BODY_MAX)
-        return -E2BIG;
-    char *body = malloc(size), *position = body;
-    if (!body)
-        return -ENOMEM;
     position = append(position, spawn->program);
     if (spawn->directory)
         position = append(position, spawn->directory);
@@ -229,6 +334,45 @@ int forkserver_spawn_encode(const struct hark_spawn *spawn, struct forkserver_re
         position = append(position, spawn->arguments[i]);
     for (uint32_t i = 0; i < request->n_environment; i++)
         position = append(position, spawn->environment[i]);
+    return position;
+}
+
+static size_t body_size(const struct hark_spawn *spawn, struct forkserver_request *request)
+{
+    size_t size = spawn->n_limits * sizeof(struct forkserver_limit) +
+                  request->n_groups * sizeof(gid_t) + strlen(spawn->program) + 1;
+
+    if (spawn->directory) {
+        request->flags |= FORKSERVER_WITH_DIRECTORY;
+        size += strlen(spawn->directory) + 1;
+    }
+    if (spawn->environment)
+        request->flags |= FORKSERVER_WITH_ENVIRONMENT;
+    size += list_size(spawn->arguments, &request->n_arguments);
+    return size + list_size(spawn->environment, &request->n_environment);
+}
+
+int forkserver_spawn_encode(const struct hark_spawn *from, struct forkserver_request *request,
+                            char **ret_body)
+{
+    struct hark_spawn spawn;
+    int r = copy_spawn(from, &spawn);
+
+    if (r >= 0)
+        r = encode_fds(&spawn, request);
+    if (r >= 0)
+        r = encode_limits(&spawn, request);
+    if (r >= 0)
+        r = encode_identity(spawn.identity, request);
+    if (r < 0)
+        return r;
+    size_t size = body_size(&spawn, request);
+    if (size > FORKSERVER_BODY_MAX)
+        return -E2BIG;
+    char *body = malloc(size);
+    if (!body)
+        return -ENOMEM;
+    (void)append_strings(append_numbers(body, &spawn), &spawn, request);
     request->type = FORKSERVER_SPAWN;
     request->body_size = (uint32_t)size;
     *ret_body = body;

@@ -15,8 +15,12 @@
  * - FORKSERVER_WITH_MEMFD: a sealed memfd with the body, when that is larger than
  *   FORKSERVER_INLINE_MAX.
  *
- * The body is a row of strings, each with its NUL: the program, the directory if there is one, the
- * arguments, the environment if there is one; nothing after them.
+ * The body of a spawn: n_limits of struct forkserver_limit; n_groups of uint32_t; then a row of
+ * strings, each with its NUL: the program, the directory if there is one, the arguments, the
+ * environment if there is one; nothing after them. That of a call is its data.
+ *
+ * Before a request with FORKSERVER_WITH_IDENTITY, its reply channel carries the sender's claims:
+ * forkserver-rights.h.
  *
  * The reply is one struct forkserver_reply on the reply channel. No reply but the end of the
  * channel means that the request was not understood, or that the server is gone.
@@ -29,7 +33,7 @@
 
 #include "libhark/hark.h"
 
-#define FORKSERVER_VERSION     UINT32_C(0x68726b01)
+#define FORKSERVER_VERSION     UINT32_C(0x68726b02)
 #define FORKSERVER_COOKIE_SIZE 16
 /* Larger bodies travel in a memfd: a message must fit the socket's send buffer. */
 #define FORKSERVER_INLINE_MAX ((size_t)64 * 1024)
@@ -42,6 +46,7 @@ enum forkserver_request_type {
     FORKSERVER_KILL_ALL, /* number: the signal */
     FORKSERVER_STOP,     /* number: milliseconds, or -1 */
     FORKSERVER_STOP_SERVER,
+    FORKSERVER_CALL, /* entry: the function; the body: its data */
 };
 
 enum forkserver_request_flags {
@@ -51,7 +56,15 @@ enum forkserver_request_flags {
     FORKSERVER_WITH_DIRECTORY = 1 << 3,
     FORKSERVER_WITH_ENVIRONMENT = 1 << 4,
     FORKSERVER_WITH_MEMFD = 1 << 5,
+    FORKSERVER_WITH_IDENTITY = 1 << 6,
 };
+
+struct forkserver_limit {
+    uint64_t soft, hard; /* UINT64_MAX: none */
+    uint32_t resource;
+    uint32_t zero;
+};
+_Static_assert(sizeof(struct forkserver_limit) == 24, "no padding goes over the wire");
 
 /* Every field that a type has no use for is 0. */
 struct forkserver_request {
@@ -61,17 +74,20 @@ struct forkserver_request {
     uint32_t n_fds;       /* of the program, those in null_fds included */
     uint32_t n_arguments; /* at least 1 */
     uint32_t n_environment;
+    uint32_t n_limits;
+    uint32_t n_groups; /* this and the next two: FORKSERVER_WITH_IDENTITY */
+    uint32_t uid, gid;
     uint32_t body_size;
     int32_t number;
-    int64_t entry; /* a fork: the entry point's distance from forkserver_anchor */
+    int64_t entry; /* a fork, a call: the function's distance from forkserver_anchor */
     uint8_t cookie[FORKSERVER_COOKIE_SIZE];         /* made at start: who has it, has our memory */
     uint8_t null_fds[(HARK_SPAWN_FDS_MAX + 7) / 8]; /* bit i: descriptor i is /dev/null */
 };
-_Static_assert(sizeof(struct forkserver_request) == 88, "no padding goes over the wire");
+_Static_assert(sizeof(struct forkserver_request) == 104, "no padding goes over the wire");
 
 struct forkserver_reply {
     int32_t result; /* 0 or positive, or a negative errno */
-    int32_t pid;    /* of the new child, in the server's pid namespace */
+    int32_t value;  /* the pid of the new child, in the server's namespace; what a call returned */
 };
 
 /* Where entry points are measured from. */
@@ -83,13 +99,15 @@ bool forkserver_fd_is_null(const struct forkserver_request *request, size_t i);
  * 0; -EBADMSG: whoever sent it is no client of ours. */
 int forkserver_request_check(const struct forkserver_request *request, size_t size, size_t n_fds);
 
-/* The strings of a body; program, directory and what the lists point to lie in the body. */
+/* The parts of a spawn's body; program, directory and the strings of the lists lie in it. */
 struct forkserver_strings {
     const char *program;
     const char *directory;    /* or NULL */
     const char **arguments;   /* NULL-terminated */
     const char **environment; /* NULL-terminated, or NULL */
-    const char **list;        /* what forkserver_strings_done() frees */
+    const char **list;        /* what forkserver_strings_done() frees, as these: */
+    struct forkserver_limit *limits;
+    gid_t *groups;
 };
 
 /* Takes a body of request->body_size bytes apart. 0; -EBADMSG; -ENOMEM. */

@@ -20,6 +20,7 @@
 #include "libhark/forkserver-connection.h"
 #include "libhark/forkserver-process.h"
 #include "libhark/forkserver-protocol.h"
+#include "libhark/forkserver-rights.h"
 #include "libhark/hark.h"
 #include "libhark/pass-fds.h"
 
@@ -244,7 +245,7 @@ static int run_child_request(struct exchange *exchange, const struct hark_forkse
 
     if (r < 0)
         return r;
-    ret_child->pid = reply.pid;
+    ret_child->pid = reply.value;
     ret_child->socket_fd = take_fd(&exchange->near_socket);
     ret_child->exit_fd = take_fd(&exchange->near_exit);
     return 0;
@@ -261,6 +262,8 @@ int hark_forkserver_spawn(struct hark_forkserver *server, const struct hark_spaw
     int r = forkserver_spawn_encode(spawn, &exchange.request, &exchange.body);
     if (r >= 0)
         r = add_channels(&exchange, flags);
+    if (r >= 0 && exchange.request.flags & FORKSERVER_WITH_IDENTITY)
+        r = forkserver_rights_claim(exchange.near_reply, exchange.fds[0], &exchange.request);
     if (r < 0)
         return r;
     for (size_t i = 0; i < spawn->n_fds; i++)
@@ -291,6 +294,37 @@ int hark_forkserver_kill_all(struct hark_forkserver *server, int signal_number)
     if (signal_number < 0 || signal_number >= NSIG)
         return -EINVAL;
     return run_command(server, FORKSERVER_KILL_ALL, signal_number, -1);
+}
+
+int hark_forkserver_call(struct hark_forkserver *server,
+                         int (*function)(const void *data, size_t size), const void *data,
+                         size_t size, int *ret_result)
+{
+    cleanup(exchange_done) struct exchange exchange;
+    struct forkserver_reply reply = {0};
+
+    exchange_init(&exchange, server, FORKSERVER_CALL);
+    if (!function || (!data && size > 0) || !ret_result)
+        return -EINVAL;
+    if (size > FORKSERVER_BODY_MAX)
+        return -E2BIG;
+    if (server->owner != getpid())
+        return -EPERM;
+    exchange.request.entry = (int64_t)((intptr_t)function - (intptr_t)forkserver_anchor);
+    exchange.request.body_size = (uint32_t)size;
+    if (size > 0) {
+        exchange.body = malloc(size);
+        if (!exchange.body)
+            return -ENOMEM;
+        memcpy(exchange.body, data, size);
+    }
+    int r = add_channels(&exchange, 0);
+    if (r >= 0)
+        r = exchange_run(&exchange, server, -1, &reply);
+    if (r < 0)
+        return r;
+    *ret_result = reply.value;
+    return 0;
 }
 
 /* ---- Start ----------------------------------------------------------------------------------- */

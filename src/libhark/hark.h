@@ -86,15 +86,18 @@ enum hark_lockfile_flags {
 HARK_PUBLIC int hark_lockfile_hold(const char *path, int timeout_ms, unsigned flags,
                                    struct hark_lockfile **ret_lock);
 
-/* The lock that fd holds: of a handle's descriptor that came across execve(2), with its close-on-exec
- * flag taken off before, or from a parent or another process, which may then only close its copies
- * (hark_lockfile_free() there would let go of the lock). Takes fd over on success only. The flags
- * are those of before, but APPEND; what was written stays, with IDENTIFY it is written anew. A lock
- * that nobody holds is taken.
+/*
+ * The lock that fd holds: of a handle's descriptor that came across execve(2), with its
+ * close-on-exec flag taken off before, or from a parent or another process, which may then only
+ * close its copies (hark_lockfile_free() there would let go of the lock). Takes fd over on success
+ * only. The flags are those of before, but APPEND; what was written stays, with IDENTIFY it is
+ * written anew. A lock that nobody holds is taken.
+ *
  *   -ESTALE   the name of path's lock file does not lead to fd (any more)
  *   -EBUSY    another descriptor holds the lock
  *   -EBADF    fd is not open, or not for reading and writing
- *   and those of hark_lockfile_hold() about the file and the path */
+ *   and those of hark_lockfile_hold() about the file and the path
+ */
 HARK_PUBLIC int hark_lockfile_adopt(const char *path, int fd, unsigned flags,
                                     struct hark_lockfile **ret_lock);
 
@@ -103,9 +106,9 @@ HARK_PUBLIC int hark_lockfile_adopt(const char *path, int fd, unsigned flags,
  * all of them. */
 HARK_PUBLIC int hark_lockfile_fd(const struct hark_lockfile *lock);
 
-/* The same as a stream, one per handle, for reading and writing. It stays the lock's: close, reopen,
- * commit and free close it, whether they succeed or not. Flush it before the descriptor is used.
- * -EBADF: after close; -ESTALE: after a commit; -EPERM: in a forked child; -EINVAL: IDENTIFY;
+/* The same as a stream, one per handle, for reading and writing. It stays the lock's: close,
+ * reopen, commit and free close it, whether they succeed or not. Flush it before the descriptor is
+ * used. -EBADF: after close; -ESTALE: after a commit; -EPERM: in a forked child; -EINVAL: IDENTIFY;
  * -EMFILE, -ENOMEM. */
 HARK_PUBLIC int hark_lockfile_stream(struct hark_lockfile *lock, FILE **ret_stream);
 
@@ -337,18 +340,18 @@ HARK_PUBLIC struct hark_passed *hark_passed_free(struct hark_passed *passed, siz
  * hark_forkserver_spawn() and hark_forkserver_fork() as often as wanted; hark_forkserver_stop(), or
  * hark_forkserver_stop_server(), or neither; hark_forkserver_free().
  *
- * Threads: any number may be inside spawn, fork, kill_all and pid of one handle at once (each
+ * Threads: any number may be inside spawn, fork, call, kill_all and pid of one handle at once (each
  * request has a reply channel of its own). stop and stop_server may be called by one thread at a
  * time while they are (those then fail with -ESHUTDOWN or -EPIPE); free, by nobody else's leave,
  * last.
  *
  * Connections: the handle from start is the starter's. A child of fork that was given
- * HARK_CHILD_CONNECTION has one too, with all its power but stop and stop_server; there is no limit
- * on their number but memory and descriptors. The server lives until the starter stops it or frees
- * its handle; if the starter just dies, as long as anybody else has a connection or there is an
- * exit to report. It leaves without a word then, and its children go on without a parent. (A plain
- * fork(2) of a client shares the connection, and keeps it open until that process frees it or calls
- * execve(2).)
+ * HARK_CHILD_CONNECTION has one too, with all its power but call, stop and stop_server; their
+ * number has no limit but memory and descriptors. The server lives until the starter stops it or
+ * frees its handle; if the starter just dies, as long as anybody else has a connection or there is
+ * an exit to report. It leaves without a word then, and its children go on without a parent. (A
+ * plain fork(2) of a client shares the connection, and keeps it open until that process frees it or
+ * calls execve(2).)
  *
  * What children are like: they have the server's, that is the starter's, ids, limits, session,
  * process group, terminal and umask at the time of start, all signals at their defaults and
@@ -371,12 +374,31 @@ HARK_PUBLIC struct hark_passed *hark_passed_free(struct hark_passed *passed, siz
  *
  * Not solved in this version: a new program is awaited until it runs. One that hangs before that
  * (its file or directory on a dead network file system, or its process stopped by SIGSTOP in that
- * moment) holds up the server, and so every request, until it goes on or is killed. And each exit
+ * moment, also by the other user it is to run as) holds up the server, and so every request, until
+ * it goes on or is killed. A program that calls execve(2) while its server runs leaves itself
+ * a zombie that only waitpid(2) with __WALL removes: free the server before. And each exit
  * descriptor that is owed costs every further fork about 0.1 µs.
  */
 struct hark_forkserver;
 
-#define HARK_SPAWN_FDS_MAX 249 /* HARK_FDS_MAX less what a request needs itself */
+#define HARK_SPAWN_FDS_MAX    249 /* HARK_FDS_MAX less what a request needs itself */
+#define HARK_SPAWN_LIMITS_MAX 32
+#define HARK_SPAWN_GROUPS_MAX 256
+
+/* A resource limit, as of setrlimit(2). */
+struct hark_limit {
+    int resource;  /* RLIMIT_… of <sys/resource.h> */
+    uint64_t soft; /* UINT64_MAX: none (RLIM_INFINITY) */
+    uint64_t hard; /* at most the server's */
+};
+
+/* Whom a program runs as: real, effective and saved ids, and exactly these supplementary groups. */
+struct hark_identity {
+    uid_t uid;
+    gid_t gid;
+    const gid_t *groups;
+    size_t n_groups; /* at most HARK_SPAWN_GROUPS_MAX */
+};
 
 /* A program to start. Nothing in here is used after the call. */
 struct hark_spawn {
@@ -387,6 +409,12 @@ struct hark_spawn {
     const char *directory;          /* working directory; NULL: the server's */
     const int *fds;                 /* become 0, 1, 2, … of the program; -1: /dev/null */
     size_t n_fds; /* at most HARK_SPAWN_FDS_MAX; those of 0, 1, 2 beyond: the server's */
+    const struct hark_limit *limits; /* the others are the server's */
+    size_t n_limits;                 /* at most HARK_SPAWN_LIMITS_MAX */
+    /* NULL: the server's. Another one must be one that the requester could take itself
+     * (setresuid(2), setresgid(2), setgroups(2); the kernel vouches for that), and the server, too.
+     * The directory and the program are then reached with that one's rights. */
+    const struct hark_identity *identity;
 };
 
 struct hark_child {
@@ -395,14 +423,17 @@ struct hark_child {
     int exit_fd;   /* HARK_CHILD_EXIT: becomes readable once, see struct hark_exit; else -1 */
 };
 
-/* How a child ended: read(2) of exit_fd gives one of these, whole. End of file in its place: the
- * server ended before the child did. Whoever does not read it hurts nobody; closing it is fine at
- * any time. */
+/* How a child ended: read(2) of exit_fd gives one of these, whole (a later version may have more to
+ * say, which does not arrive then). End of file in its place: the server ended before the child
+ * did. Whoever does not read it hurts nobody; closing it is fine at any time. */
 struct hark_exit {
     int32_t pid;
-    int32_t code;   /* CLD_EXITED, CLD_KILLED, CLD_DUMPED: waitid(2) */
-    int32_t status; /* exit status or signal */
-    int32_t error;  /* 0; kept for the errno of a program that could not be started */
+    int32_t code;         /* CLD_EXITED, CLD_KILLED, CLD_DUMPED: waitid(2) */
+    int32_t status;       /* exit status or signal */
+    int32_t error;        /* 0; kept for the errno of a program that could not be started */
+    uint64_t user_usec;   /* processor time, of the child and its own that it waited for, … */
+    uint64_t system_usec; /* … and the kernel's for them: getrusage(2) */
+    uint64_t max_rss_kib; /* the most memory that one of them had at a time */
 };
 
 enum hark_child_flags {
@@ -423,10 +454,12 @@ HARK_PUBLIC pid_t hark_forkserver_pid(const struct hark_forkserver *server);
 
 /* Starts a program, and returns when it runs (it may have ended already). The caller owns the
  * descriptors in *ret_child, and keeps its own. Arguments and environment may be as large as
- * execve(2) allows. -EINVAL: size, no absolute path, no argv[0], unknown flags; -EBADF: one of fds
- * is not open; -E2BIG: too many fds, or strings; -ESHUTDOWN: the server is being stopped; what
- * every request can have; and the errno of what failed in the child: chdir(2), execve(2) (-ENOENT,
- * -EACCES, -ENOEXEC, …). No process is left then. */
+ * execve(2) allows. -EINVAL: size, no absolute path, no argv[0], unknown flags, no such limit, a
+ * soft limit above the hard one, an id of -1; -EBADF: one of fds is not open; -E2BIG: too many fds,
+ * limits, groups, or strings, or a structure of a later version with more than this one knows;
+ * -EPERM: also a hard limit above the server's, an identity that is not to be had; -ESHUTDOWN: the
+ * server is being stopped; what every request can have; and the errno of what failed in the child:
+ * chdir(2), execve(2) (-ENOENT, -EACCES, -ENOEXEC, …). No process is left then. */
 HARK_PUBLIC int hark_forkserver_spawn(struct hark_forkserver *server,
                                       const struct hark_spawn *spawn, unsigned flags,
                                       struct hark_child *ret_child);
@@ -442,6 +475,17 @@ HARK_PUBLIC int hark_forkserver_fork(struct hark_forkserver *server,
                                                   int socket_fd),
                                      unsigned flags, struct hark_child *ret_child);
 
+/* Calls a function in the server itself, with a copy of the data (NULL when size is 0), and waits
+ * for what it returns. For what is to hold for all later children: environment, limits, umask,
+ * working directory, prctl(2). It is the starter's alone, and runs with all signals blocked; the
+ * server serves nobody else meanwhile, and has its fate: a crash or an exit is the server's own. It
+ * must not start threads, nor leave descriptors open that are not close-on-exec. function must be
+ * where entry must. -EINVAL: no function, no data; -E2BIG: more than 8 MiB; -EPERM: also not the
+ * starter; -ESHUTDOWN; what every request can have (-EPIPE: also a crash). */
+HARK_PUBLIC int hark_forkserver_call(struct hark_forkserver *server,
+                                     int (*function)(const void *data, size_t size),
+                                     const void *data, size_t size, int *ret_result);
+
 /* Sends a signal (0: none, just counts) to every living child but the caller, never to the starter
  * or the server. How many got it. -EINVAL: no such signal; what every request can have. */
 HARK_PUBLIC int hark_forkserver_kill_all(struct hark_forkserver *server, int signal_number);
@@ -454,9 +498,9 @@ HARK_PUBLIC int hark_forkserver_kill_all(struct hark_forkserver *server, int sig
  * every request can have. */
 HARK_PUBLIC int hark_forkserver_stop(struct hark_forkserver *server, int timeout_ms);
 
-/* Ends the server only, and waits for it, a second at most. Children live on; their exit
- * descriptors see the end of file. -EPERM: not the starter; -EPIPE: it was gone before; what every
- * request can have. */
+/* Ends the server only, and waits for it, two seconds at most (then it is killed). Children live
+ * on; their exit descriptors see the end of file. -EPERM: not the starter; -EPIPE: it was gone
+ * before; what every request can have. */
 HARK_PUBLIC int hark_forkserver_stop_server(struct hark_forkserver *server);
 
 /* Closes the connection. The starter's: ends the server first if it still runs, as

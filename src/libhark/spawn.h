@@ -227,7 +227,8 @@ struct prepared_plan *spawn_plan_free(struct prepared_plan *prepared);
  *   -ECANCELED   a step failed: record->step and record->error say which and why; the child exits
  *                with the step's status
  *   -ENOBUFS     descriptors or memory ran out in accept(2): stop for a while; the connection waits
- *   others       the child could not be created (clone(2)): record->pid is 0
+ *   -EUSERS      the child could not be created: no more processes (EAGAIN of clone(2))
+ *   others       … for another reason: record->pid is 0
  * SPAWN_OWN_MEMORY: the child gets a copy of the memory and the creator goes on at once, whatever
  * becomes of the child: it costs more, and a failed step shows only in the exit status
  * (spawn_step_exit_status()), and in the record when that lies in shared memory.

@@ -21,6 +21,7 @@ int main(int argc, char **argv)
     const char *path = argc > 1 ? argv[1] : "counter";
     struct hark_lockfile *lock;
     unsigned long number = 0;
+    FILE *new;
 
     int r = hark_lockfile_hold(path, 10000, HARK_LOCKFILE_FSYNC, &lock);
     if (r < 0)
@@ -31,10 +32,11 @@ int main(int argc, char **argv)
             number = 0;
         fclose(old);
     }
-    if (dprintf(hark_lockfile_fd(lock), "%lu\n", number + 1) < 0)
-        r = -errno;
-    else
+    r = hark_lockfile_stream(lock, &new);
+    if (r >= 0) {
+        (void)fprintf(new, "%lu\n", number + 1); /* what fails here, fails the commit */
         r = hark_lockfile_commit(lock);
+    }
     hark_lockfile_free(lock); /* without a commit the old file stays */
     return r < 0 ? complain(path, r) : 0;
 }

@@ -10,6 +10,12 @@
 static const char *const arguments[] = {"prog", "", "-x", NULL};
 static const char *const environment[] = {"A=1", NULL};
 static const int fds[] = {5, -1, 7, -1};
+static const struct hark_limit limits[] = {
+    {.resource = 7, .soft = 1, .hard = 2},
+    {.resource = 3, .soft = 0, .hard = UINT64_MAX},
+};
+static const gid_t groups[] = {20, 30, 40};
+static const struct hark_identity identity = {.uid = 5, .gid = 6, .groups = groups, .n_groups = 3};
 
 static struct hark_spawn full_spawn(void)
 {
@@ -21,6 +27,9 @@ static struct hark_spawn full_spawn(void)
         .directory = "/tmp",
         .fds = fds,
         .n_fds = 4,
+        .limits = limits,
+        .n_limits = 2,
+        .identity = &identity,
     };
 }
 
@@ -49,6 +58,15 @@ TEST(a_spawn_survives_the_way)
     ASSERT(!strings.arguments[3]);
     ASSERT_STRING(strings.environment[0], "A=1");
     ASSERT(!strings.environment[1]);
+    ASSERT_INT(request.uid, 5);
+    ASSERT_INT(request.gid, 6);
+    ASSERT_INT(request.n_limits, 2);
+    ASSERT_INT(strings.limits[0].resource, 7);
+    ASSERT_INT(strings.limits[0].hard, 2);
+    ASSERT_INT(strings.limits[1].resource, 3);
+    ASSERT(strings.limits[1].hard == UINT64_MAX);
+    ASSERT_INT(request.n_groups, 3);
+    ASSERT_INT(memcmp(strings.groups, groups, sizeof(groups)), 0);
     forkserver_strings_done(&strings);
     free(body);
 }
@@ -99,6 +117,8 @@ TEST(what_hark_h_forbids_is_refused)
     REFUSED(spawn.n_fds = HARK_SPAWN_FDS_MAX + 1, -E2BIG);
     REFUSED(spawn.fds = bad_fd; spawn.n_fds = 1, -EBADF);
     REFUSED(spawn.arguments = too_long, -E2BIG);
+    REFUSED(spawn.limits = NULL, -EINVAL);
+    REFUSED(spawn.n_limits = HARK_SPAWN_LIMITS_MAX + 1, -E2BIG);
     ASSERT_ERROR(forkserver_spawn_encode(NULL, &request, &body), -EINVAL);
     ASSERT(!body);
 }
@@ -139,6 +159,10 @@ TEST(a_header_that_contradicts_itself_is_refused)
     REFUSED_HEADER(request.number = 1, size, 3);
     REFUSED_HEADER(request.entry = 1, size, 3);
     REFUSED_HEADER(request.body_size = UINT32_MAX, size, 3);
+    REFUSED_HEADER(request.n_limits = HARK_SPAWN_LIMITS_MAX + 1, size, 3);
+    REFUSED_HEADER(request.n_groups = HARK_SPAWN_GROUPS_MAX + 1, size, 3);
+    REFUSED_HEADER(request.flags &= ~(unsigned)FORKSERVER_WITH_IDENTITY, size, 3);
+    REFUSED_HEADER(request.type = FORKSERVER_CALL, size, 1);
     free(body);
 }
 
@@ -157,6 +181,34 @@ TEST(commands_are_checked_as_well)
     request.type = FORKSERVER_FORK;
     ASSERT_OK(forkserver_request_check(&request, HEADER, 2));
     request.n_arguments = 1;
+    ASSERT_ERROR(forkserver_request_check(&request, HEADER, 2), -EBADMSG);
+    request.n_arguments = 0;
+    request.body_size = 1;
+    ASSERT_ERROR(forkserver_request_check(&request, HEADER + 1, 2), -EBADMSG);
+    request.body_size = 0;
+    request.uid = 1;
+    ASSERT_ERROR(forkserver_request_check(&request, HEADER, 2), -EBADMSG);
+}
+
+TEST(calls_have_a_body_and_nothing_else)
+{
+    struct forkserver_request request = {.version = FORKSERVER_VERSION, .type = FORKSERVER_CALL};
+
+    request.entry = 4711;
+    ASSERT_OK(forkserver_request_check(&request, HEADER, 1));
+    request.body_size = 100;
+    ASSERT_OK(forkserver_request_check(&request, HEADER + 100, 1));
+    ASSERT_ERROR(forkserver_request_check(&request, HEADER, 1), -EBADMSG);
+    ASSERT_ERROR(forkserver_request_check(&request, HEADER + 100, 2), -EBADMSG);
+    request.flags = FORKSERVER_WITH_MEMFD;
+    ASSERT_OK(forkserver_request_check(&request, HEADER, 2));
+    request.body_size = FORKSERVER_BODY_MAX + 1;
+    ASSERT_ERROR(forkserver_request_check(&request, HEADER, 2), -EBADMSG);
+    request.body_size = 100;
+    request.flags |= FORKSERVER_WITH_EXIT;
+    ASSERT_ERROR(forkserver_request_check(&request, HEADER, 3), -EBADMSG);
+    request.flags = FORKSERVER_WITH_MEMFD;
+    request.n_limits = 1;
     ASSERT_ERROR(forkserver_request_check(&request, HEADER, 2), -EBADMSG);
 }
 
@@ -181,9 +233,14 @@ TEST(a_body_that_does_not_add_up_is_refused)
     request.n_environment = UINT32_MAX;
     ASSERT_ERROR(forkserver_body_parse(&request, body, &strings), -EBADMSG);
     request = good;
-    body[0] = 'x'; /* no absolute path */
+    char *program = body + sizeof(groups) + 2 * sizeof(struct forkserver_limit);
+    ASSERT_STRING(program, "/bin/prog");
+    program[0] = 'x'; /* no absolute path */
     ASSERT_ERROR(forkserver_body_parse(&request, body, &strings), -EBADMSG);
-    body[0] = '/';
+    program[0] = '/';
+    body[sizeof(struct forkserver_limit) - 1] = 1; /* what has to be 0 */
+    ASSERT_ERROR(forkserver_body_parse(&request, body, &strings), -EBADMSG);
+    body[sizeof(struct forkserver_limit) - 1] = 0;
     body[good.body_size - 1] = 'x'; /* no end */
     ASSERT_ERROR(forkserver_body_parse(&request, body, &strings), -EBADMSG);
     ASSERT(!strings.list);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <limits.h>
 
-#include "directory.h"
+#include "test-lockfile.h"
 
 #include <signal.h>
 #include <sys/file.h>
@@ -9,28 +9,7 @@
 #include <sys/un.h>
 
 #include "basic/clock.h"
-#include "libhark/hark.h"
 #include "libhark/lockfile.h"
-
-static struct hark_lockfile *hold(const char *path, unsigned flags)
-{
-    struct hark_lockfile *lock = NULL;
-
-    ASSERT_OK(hark_lockfile_hold(path, 0, flags, &lock));
-    return lock;
-}
-
-static int try_hold(const char *path, int timeout_ms, unsigned flags)
-{
-    struct hark_lockfile *untouched = (struct hark_lockfile *)&untouched, *lock = untouched;
-    int r = hark_lockfile_hold(path, timeout_ms, flags, &lock);
-
-    if (r < 0)
-        ASSERT(lock == untouched);
-    else
-        hark_lockfile_free(lock);
-    return r;
-}
 
 TEST(one_holds_and_the_file_goes_with_it)
 {
