@@ -116,9 +116,9 @@ void child_arguments_join(const struct child_placeholders *placeholders,
         bool is_second = false;
         for (size_t i = 0; i < N_CHILD_VARIABLES; i++) {
             const struct child_placeholder *of = &placeholders->of[i];
-            /* All of its words have the same length. */
+            /* All of them have the same length. */
             if (strcmp(arguments->items[k], of->first) == 0)
-                (void)strcpy(arguments->items[k], of->argument);
+                memcpy(arguments->items[k], of->argument, strlen(of->first));
             else if (strcmp(arguments->items[k], of->second) == 0)
                 is_second = true;
         }

@@ -190,7 +190,7 @@ static int get_number(int fd, int name, int *ret_number)
 int socket_options_prepare(const struct socket_unit *unit, int fd, struct problems *problems)
 {
     struct socket_options options;
-    int family, type, on = 1;
+    int family = AF_UNSPEC, type = 0, on = 1;
     int r = get_number(fd, SO_DOMAIN, &family);
 
     if (r == 0)
