@@ -280,6 +280,10 @@ static unsigned choose_flags(const struct exec_plan *plan)
 
     if (context->umask_is_set || !request->unit->user)
         flags |= SPAWN_SET_UMASK;
+    if (context->nice.is_set)
+        flags |= SPAWN_SET_NICE;
+    if (context->oom_score.is_set)
+        flags |= SPAWN_SET_OOM_SCORE;
     if (context->ignore_sigpipe)
         flags |= SPAWN_IGNORE_SIGPIPE;
     if (context->no_new_privileges && !exec_is_fully_privileged(request))
@@ -338,6 +342,8 @@ static struct spawn_plan to_spawn_plan(const struct exec_plan *plan)
         .limits = built->limits,
         .n_limits = built->n_limits,
         .umask = plan->request.context->umask_is_set ? plan->request.context->umask : DEFAULT_UMASK,
+        .nice = plan->request.context->nice.value,
+        .oom_score = plan->request.context->oom_score.value,
         .uid = identity->uid,
         .gid = identity->gid,
         .groups = identity->groups,

@@ -239,6 +239,28 @@ static int read_limit(const struct value_source *source, void *field)
     return 0;
 }
 
+/* The empty value means that nothing was said. */
+static int set_number(const struct value_source *source, int (*parse)(const char *text, int *ret),
+                      const char *expected, struct exec_number *number)
+{
+    struct exec_number read = {.is_set = *source->use->value != '\0'};
+    int r = read.is_set ? value_check(source, parse(source->use->value, &read.value), expected) : 0;
+
+    if (r == 0)
+        *number = read;
+    return r;
+}
+
+static int read_nice(const struct value_source *source, void *field)
+{
+    return set_number(source, value_nice, "a number from -20 to 19", field);
+}
+
+static int read_oom_score(const struct value_source *source, void *field)
+{
+    return set_number(source, value_oom_score_adjust, "a number from -1000 to 1000", field);
+}
+
 #define FIELD(name_) offsetof(struct exec_context, name_)
 #define LIMIT(name_)                                                                               \
     {                                                                                              \
@@ -266,7 +288,9 @@ static const struct unit_key keys[] = {
     LIMIT("RTTIME"),
     LIMIT("SIGPENDING"),
     LIMIT("STACK"),
+    {"Nice", read_nice, FIELD(nice)},
     {"NoNewPrivileges", read_boolean, FIELD(no_new_privileges)},
+    {"OOMScoreAdjust", read_oom_score, FIELD(oom_score)},
     {"PassEnvironment", read_pass_environment, FIELD(pass_environment)},
     {"StandardError", read_output_stream, FIELD(std[2])},
     {"StandardInput", read_input_stream, FIELD(std[0])},

@@ -45,6 +45,11 @@ struct exec_limit {
     struct rlimit value;
 };
 
+struct exec_number {
+    bool is_set;
+    int value;
+};
+
 struct exec_context {
     char *user, *group; /* names or numbers; NULL: not set */
     struct string_list supplementary_groups;
@@ -61,6 +66,7 @@ struct exec_context {
     char *input;                          /* of EXEC_STREAM_DATA; not terminated */
     size_t input_size;
     struct exec_limit limits[RLIM_NLIMITS];
+    struct exec_number nice, oom_score; /* -20 to 19; -1000 to 1000 */
     bool no_new_privileges;
     bool ignore_sigpipe;
 };

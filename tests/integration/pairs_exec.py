@@ -249,6 +249,12 @@ DIRECTORIES = [
     accept("directory-vanishes", "WorkingDirectory=@dir@/d",
            {"0 cwd": "@dir@/d", "client 0": "hello\n", "client 3": ""}, files={"d/x": ""},
            client=[ASK, ("records", 1), ("remove", "@dir@/d"), ASK]),
+    accept("nice", "Nice=7", {"0 nice": 7}),
+    accept("nice-negative", "Nice=-5", {"0 nice": -5}),
+    accept("nice-reset", "Nice=7\nNice=", {"0 nice": 0}),
+    accept("oom-score", "OOMScoreAdjust=321", {"0 oom_score_adj": "321"}),
+    accept("oom-score-reset", "OOMScoreAdjust=321\nOOMScoreAdjust=", {"0 oom_score_adj": "0"}),
+    accept("oom-score-user", "OOMScoreAdjust=500\nUser=plain", {"0 oom_score_adj": "500"}),
     accept("umask", "UMask=0077", {"0 Umask": "0077"}),
     accept("umask-zero", "UMask=0", {"0 Umask": "0000"}),
 ]

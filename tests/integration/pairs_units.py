@@ -211,6 +211,7 @@ COMMANDS = [
          see={"0 fd 0 target": "/dev/null"}),
     Pair("hook-identity", f"{LISTEN}\n{ALL_HOOKS}\nUser=plain\nGroup=other\n"
          "SupplementaryGroups=more\nUMask=0077\nWorkingDirectory=~\nNoNewPrivileges=yes\n"
+         "Nice=3\nOOMScoreAdjust=42\n"
          "IgnoreSIGPIPE=no\nSocketMode=0660", SERVE, client=[ASK], records=3,
          look=["@dir@/s"],
          see={"0 uid": 4711, "0 gid": 4722, "0 Umask": "0077", "0 cwd": "/home/plain",

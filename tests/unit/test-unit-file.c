@@ -72,9 +72,11 @@ TEST(the_last_scalar_counts)
 {
     struct problems problems = {0};
 
-    ASSERT_STRING(judge("[Service]\nRestart=always\nRestart=no\nNice=5\nNice=6\n", &problems),
+    ASSERT_STRING(judge("[Service]\nRestart=always\nRestart=no\nCPUSchedulingPriority="
+                        "5\nCPUSchedulingPriority=6\n",
+                        &problems),
                   "Restart=always neutral\nRestart=no neutral\n"
-                  "Nice=5 neutral\nNice=6 refused\n");
+                  "CPUSchedulingPriority=5 neutral\nCPUSchedulingPriority=6 refused\n");
     ASSERT_INT(problems.n_errors, 1);
     problems_done(&problems);
 }
@@ -120,15 +122,17 @@ TEST(ignored_in_the_unit)
 {
     struct problems problems = {0};
 
-    ASSERT_STRING(judge("[Service]\n"
-                        "PrivateTmp=yes\nProtectSystem=strict\nRestart=always\nNewKey=1\nNice=3\n"
-                        "[X-Hark]\n"
-                        "Ignore=Nice\nIgnore=\nIgnore=sandbox, Restart NewKey\n",
-                        &problems),
-                  "PrivateTmp=yes run without\nProtectSystem=strict run without\n"
-                  "Restart=always run without\nNewKey=1 run without\nNice=3 refused\n"
-                  "Ignore=Nice honoured\nIgnore= honoured\n"
-                  "Ignore=sandbox, Restart NewKey honoured\n");
+    ASSERT_STRING(
+        judge("[Service]\n"
+              "PrivateTmp=yes\nProtectSystem=strict\nRestart=always\nNewKey="
+              "1\nCPUSchedulingPriority=3\n"
+              "[X-Hark]\n"
+              "Ignore=CPUSchedulingPriority\nIgnore=\nIgnore=sandbox, Restart NewKey\n",
+              &problems),
+        "PrivateTmp=yes run without\nProtectSystem=strict run without\n"
+        "Restart=always run without\nNewKey=1 run without\nCPUSchedulingPriority=3 refused\n"
+        "Ignore=CPUSchedulingPriority honoured\nIgnore= honoured\n"
+        "Ignore=sandbox, Restart NewKey honoured\n");
     ASSERT_INT(problems.n, 1);
     problems_done(&problems);
 }
@@ -157,15 +161,16 @@ TEST(ignored_by_the_operator)
 {
     struct problems problems = {0};
     struct string_list ignore = {0};
-    const char *text = "[Service]\nPrivateTmp=yes\nNice=5\n";
+    const char *text = "[Service]\nPrivateTmp=yes\nCPUSchedulingPriority=5\n";
     struct unit_source source = {.file = "u", .data = text, .size = strlen(text)};
     struct unit_file_options options = {.ignore = &ignore};
     struct unit_file *unit;
 
     ASSERT_OK(string_list_add(&ignore, "sandbox"));
-    ASSERT_OK(string_list_add(&ignore, "Nice"));
+    ASSERT_OK(string_list_add(&ignore, "CPUSchedulingPriority"));
     ASSERT_OK(unit_file_from_text(&options, "a.service", &source, &problems, &unit));
-    ASSERT_STRING(list_uses(unit), "PrivateTmp=yes run without\nNice=5 run without\n");
+    ASSERT_STRING(list_uses(unit),
+                  "PrivateTmp=yes run without\nCPUSchedulingPriority=5 run without\n");
     ASSERT_INT(problems.n, 0);
     unit_file_free(unit);
     string_list_done(&ignore);
@@ -237,7 +242,7 @@ TEST(drop_ins_come_last)
                                                   "a@.service.d/20-more.conf:3 Restart=no\n"
                                                   "a@x.service.d/30-own.conf:2 User=u-x\n");
     ASSERT_STRING(list_problems(&problems), "");
-    make("a@.service.d/20-more.conf", "[Service]\nNice=1\nbroken\n");
+    make("a@.service.d/20-more.conf", "[Service]\nCPUSchedulingPriority=1\nbroken\n");
     load("a@x.service", &problems);
     ASSERT(strstr(list_problems(&problems), "service.d/10-all.conf:2: cannot honour"));
     load("a@x.service", &problems);
