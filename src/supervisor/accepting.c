@@ -22,8 +22,8 @@
 /* A client can know of the end of a handler, by its connection, before the supervisor does, which
  * frees the slot: so long a connection waits for one before it is refused. */
 #define GRACE_USEC     (15 * USEC_PER_MSEC)
-#define ROOM_LOOKS_MAX 256 /* slots: a look costs some system calls */
-#define REFUSE_MAX     256 /* connections in a row */
+#define ROOM_LOOKS_MAX 256           /* slots: a look costs some system calls */
+#define REFUSE_USEC    USEC_PER_MSEC /* for as long all who wait are refused */
 
 /* After so long a connection that was to be refused is gone: somebody else took it. */
 #define ALARM_USEC (5 * USEC_PER_MSEC)
@@ -321,22 +321,22 @@ static void begin_grace(struct fork_server *server, struct endpoint *endpoint)
 static void overflow(struct fork_server *server, struct endpoint *endpoint)
 {
     const struct slots_header *header = server->setup->slots->header;
+    uint64_t now = monotonic_usec();
     uint32_t slot;
 
-    if (endpoint->grace_usec == 0 || monotonic_usec() < endpoint->grace_usec ||
+    if (endpoint->grace_usec == 0 || now < endpoint->grace_usec ||
         atomic_load(&header->looks_done) <= endpoint->grace_look ||
         room_is_near(server, endpoint->unit)) {
         begin_grace(server, endpoint);
         return;
     }
-    for (int n = 0; n < REFUSE_MAX; n++) {
-        if (!refuse(server, endpoint)) {
-            endpoint->grace_usec = 0;
+    /* Who comes later than this decision has a grace of its own. */
+    while (monotonic_usec() - now < REFUSE_USEC)
+        if (!refuse(server, endpoint) || create_child(server, endpoint, &slot) >= 0) {
+            endpoint->grace_usec = 0; /* nobody waits, or there is room again */
             return;
         }
-        if (create_child(server, endpoint, &slot) >= 0) /* there is room again */
-            return;
-    }
+    begin_grace(server, endpoint);
 }
 
 /* Says why not, for only this process knows. */

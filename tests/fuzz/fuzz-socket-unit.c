@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "unit/conditions.h"
 #include "unit/service-unit.h"
 #include "unit/socket-unit.h"
 
@@ -44,6 +45,18 @@ static void check_service(const struct unit_file *file, struct problems *problem
     service_unit_free(unit);
 }
 
+static void check_conditions(const struct unit_file *file, struct problems *problems)
+{
+    struct condition_list list;
+
+    if (conditions_read(file, problems, &list) < 0)
+        abort();
+    for (size_t i = 0; i < list.n; i++)
+        if (!list.items[i].parameter || !list.items[i].key)
+            abort();
+    conditions_done(&list);
+}
+
 static void run(const char *name, const uint8_t *data, size_t size)
 {
     struct unit_source source = {.file = "fuzz", .data = (const char *)data, .size = size};
@@ -57,6 +70,7 @@ static void run(const char *name, const uint8_t *data, size_t size)
         check_socket(file, &problems);
     else
         check_service(file, &problems);
+    check_conditions(file, &problems);
     check(file, &problems, size + 1);
     unit_file_free(file);
     problems_done(&problems);
