@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 import resource
 import signal
 import socket
@@ -17,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from support import (SANITIZED, Hark, ask, connect, environment_of, free_port, is_alive, kill_quietly,
-                     lines_of, receive_all, run_hark, wait_until)
+from support import (Hark, ask, children_of, connect, environment_of, free_port, is_alive,
+                     kill_quietly, lines_of, receive_all, run_hark, wait_until)
 
 CAT = "ExecStart=/bin/cat\nStandardInput=socket"
 
@@ -96,7 +97,7 @@ def test_two_services_share_passed_listeners(run, directory):
     """Both name both; the descriptors are so low that they are in the way of what a program gets.
     The second service found its own closed, and no server came up."""
     service = ("[Service]\nSockets=a.socket b.socket\n"
-               "ExecStart={helpers}/probe --accept-any --to={directory}/%p\n")
+               "ExecStart={helpers}/probe --accept-any --to={directory}/of-%p\n")
     units = {"a.socket": "[Socket]\nListenStream={directory}/a\n", "a.service": service,
              "b.socket": "[Socket]\nListenStream={directory}/b\n", "b.service": service}
     listeners = [passed_listener(directory / name) for name in "ab"]
@@ -104,7 +105,7 @@ def test_two_services_share_passed_listeners(run, directory):
              pass_fds=[listener.fileno() for listener in listeners]):
         for name in "ab":
             assert ask(directory / name) == b"served\n"
-            record = records(directory / name)[0]
+            record = records(directory / f"of-{name}")[0]
             assert descriptors(record) == {3: "socket", 4: "socket"}
             names = environment_of(record)["LISTEN_FDNAMES"].split(":")
             assert sorted(names) == ["a.socket", "b.socket"]
@@ -168,22 +169,6 @@ def test_a_regular_file_cannot_be_waited_for(run, directory):
 # ---- What programs are given -----------------------------------------------------------------
 
 
-def test_commands_can_use_the_sockets(run, directory):
-    """PassFileDescriptorsToExec=: with the variables of sd_listen_fds(3), once there are any."""
-    pair = service_pair(
-        "ListenStream={directory}/t\nListenFIFO={directory}/f\nFileDescriptorName=web\n"
-        "PassFileDescriptorsToExec=yes\nExecStartPre={helpers}/probe --to={directory}/pre\n"
-        "ExecStartPost={helpers}/probe --to={directory}/post", "ExecStart=/bin/true")
-    with run(pair, "foo.socket"):
-        before, after = records(directory / "pre")[0], records(directory / "post")[0]
-    assert descriptors(before) == {}
-    assert not [name for name in environment_of(before) if name.startswith("LISTEN_")]
-    assert descriptors(after) == {3: "socket", 4: "socket", 5: "fifo"}
-    env = environment_of(after)
-    assert (env["LISTEN_FDS"], env["LISTEN_FDNAMES"]) == ("3", "web:web:web")
-    assert env["LISTEN_PID"] == str(after["pid"])
-
-
 def test_nothing_of_the_starter_is_handed_on(run, directory):
     """Descriptors that it left open reach neither commands nor handlers, of either kind."""
     units = accept_pair("ExecStartPre={helpers}/probe --to={directory}/pre\n"
@@ -232,8 +217,8 @@ def test_a_service_may_wait_for_the_reader_of_a_fifo(run, directory):
     os.mkfifo(directory / "fifo")
     pair = service_pair("FlushPending=yes", "ExecStart=/bin/echo hello\n"
                         "StandardOutput=append:{directory}/fifo")
-    with run(pair, "foo.socket") as hark, connect(directory / "s"):
-        wait_until(hark.handlers, what="it is on its way")
+    with run(pair, "--fork-servers=1", "foo.socket") as hark, connect(directory / "s"):
+        wait_until(lambda: len(children_of(hark.pid)) > 1, what="it is on its way")
         end = time.monotonic() + 2.5
         while time.monotonic() < end:
             hark.notifications.read(0.1)
@@ -288,8 +273,8 @@ def limited(run, directory) -> Iterator[tuple]:
                    extra_paths=[directory / "s"])
 
     def limit(hark: Hark, n: int) -> None:
-        pids = wait_until(hark.servers, what="a server")
-        for pid in pids: # root may lack CAP_SYS_RESOURCE here, but not that user's own rights
+        # They are there when the sockets are. As that user: root may lack CAP_SYS_RESOURCE.
+        for pid in wait_until(hark.servers, what="a server"):
             subprocess.run(["prlimit", f"--pid={pid}", f"--nproc={n}:1000"], user=user, group=user,
                            extra_groups=[], check=True)
     yield start, limit
@@ -302,6 +287,7 @@ def test_a_connection_is_served_when_there_may_be_processes_again(limited, direc
     """clone(2) says EAGAIN for a while. Each attempt took a slot that was never given back."""
     start, limit = limited
     with start(accept_pair("MaxConnections=3\nRemoveOnStop=yes\n[X-Hark]\nOverflow=wait")) as hark:
+        limit(hark, 1000)
         with connect(directory / "s") as client:
             assert echoes(client, b"1")
         limit(hark, 1)
@@ -338,7 +324,7 @@ def test_a_back_off_ends_in_time(run, directory):
     units = accept_pair()
     units["bar.socket"] = ("[Socket]\nListenStream={directory}/t\nTriggerLimitIntervalSec=0\n"
                            "PollLimitIntervalSec=0\n")
-    units["bar.service"] = "[Service]\nExecStart=/bin/sleep 0.03\n"
+    units["bar.service"] = "[Service]\nExecStart=/bin/true\n"
     with run(units, "--fork-servers=1", "foo.socket", "bar.socket") as hark:
         with connect(directory / "t"), connect(directory / "s") as first:
             assert echoes(first, b"1")
@@ -352,26 +338,20 @@ def test_a_back_off_ends_in_time(run, directory):
             hark.notifications.wait_exits(n + 3)
 
 
-@pytest.mark.parametrize("why", ["limit", "condition"])
-def test_servers_without_descriptors_do_not_spin(run, directory, why):
-    """A connection that they can neither serve nor close waits, and they wait with it."""
-    pair = accept_pair("MaxConnections=1")
-    if why == "condition":
-        pair["foo@.service"] = "[Unit]\nConditionPathExists={directory}/go\n" + pair["foo@.service"]
-    (directory / "go").touch()
+def test_a_server_without_descriptors_does_not_spin(run, directory):
+    """A connection that it can neither serve nor close waits, and it waits with it."""
+    pair = accept_pair()
+    pair["foo@.service"] = "[Unit]\nConditionPathExists={directory}/go\n" + pair["foo@.service"]
     with run(pair, "--fork-servers=1", "foo.socket") as hark:
         server = hark.servers()[0]
-        with connect(directory / "s") as first:
-            assert echoes(first, b"1")
-            (directory / "go").unlink()
-            with few_descriptors(server, 3):
-                second = connect(directory / "s")
-                before = cpu_seconds(server)
-                time.sleep(1)
-                used = cpu_seconds(server) - before
-            assert used < 0.15, f"{used} s of one"
-            assert receive_all(second) == b"", "it is refused at last"
-            second.close()
+        with few_descriptors(server, 3):
+            client = connect(directory / "s")
+            before = cpu_seconds(server)
+            time.sleep(1)
+            used = cpu_seconds(server) - before
+        assert used < 0.15, f"{used} s of one"
+        assert receive_all(client) == b"", "it is refused at last"
+        client.close()
 
 
 # ---- Stopping --------------------------------------------------------------------------------
@@ -441,7 +421,7 @@ def test_a_stop_waits_for_the_command_that_runs(run, directory, key):
 @pytest.mark.parametrize("key", ["StartPre", "StartPost"])
 def test_a_stop_kills_the_command_that_does_not_end(run, directory, key):
     """After TimeoutSec=; then ExecStopPost=."""
-    command = script('trap "" TERM', "{log} begin $$", "{hang}")
+    command = script('trap "" TERM', "{log} begin $$$$", "{hang}")
     pair = service_pair(f"Exec{key}={command}\nExecStopPost={script('{log} stop-post')}\n"
                         "TimeoutSec=4s", "ExecStart=/bin/true")
     with run(pair, "foo.socket", wait=False) as hark:
@@ -486,7 +466,7 @@ def test_names_are_not_mended_while_stopping(run, directory):
 
 def test_a_service_does_not_outlive_hark(run, directory):
     """It holds the listener: the next start would find the address in use."""
-    pair = service_pair("", "ExecStart=" + script('trap "{log} told; exit" TERM', "{log} up $$",
+    pair = service_pair("", "ExecStart=" + script('trap "{log} told; exit" TERM', "{log} up $$$$",
                                                   "{hang}"))
     with run(pair, "foo.socket") as hark, connect(directory / "s"):
         pid = int(wait_until(lambda: text_of(directory / "log").split())[1])
@@ -501,84 +481,26 @@ def test_a_service_does_not_outlive_hark(run, directory):
         wait_until(lambda: "up" in text_of(directory / "log"), what="it is served again")
 
 
-ROUND = "".join(f"ExecStart=/bin/sh -c 'echo {n} >>{{directory}}/log'\n" for n in range(4))
-ONCE = service_pair("FlushPending=yes\nTriggerLimitIntervalSec=0\nPollLimitIntervalSec=0",
-                    "Type=oneshot\n" + ROUND)
-
-
-def one_round(directory: Path) -> None:
-    """A connection, which is thrown away when the last program has ended."""
-    try:
-        assert ask(directory / "s") == b""
-    except ConnectionResetError:
-        pass
-
-
-def words(path: Path) -> str:
-    """All lines as one."""
-    return "".join(text_of(path).split())
-
-
-def test_a_request_waits_for_the_server_that_has_it(run, directory):
-    """Another server's death says nothing of it: that one was asked as well, and the first program
-    ran twice, in the place of the second."""
-    rounds = 6
-    with run(ONCE, "--fork-servers=2", "foo.socket") as hark:
-        for _ in range(rounds):
-            slow = wait_until(lambda: len(s := hark.killable_servers()) == 2 and s)[0]
-            os.kill(slow, signal.SIGSTOP)
-            try:
-                client = connect(directory / "s")
-                # At the latest the second program is asked of the one that stands still.
-                hark.notifications.read(0.3)
-                other = wait_until(lambda: [s for s in hark.killable_servers() if s != slow])[0]
-                kill_quietly(other)
-                wait_until(lambda: set(hark.servers()) - {slow, other}, what="a new server")
-                hark.notifications.read(0.3)
-            finally:
-                kill_quietly(slow, signal.SIGCONT)
-            receive_all(client)
-            client.close()
-        hark.notifications.wait_exits(4 * rounds)
-        hark.notifications.read(0.2)
-        assert words(directory / "log") == "0123" * rounds
-
-
 def test_each_program_runs_once_per_round(run, directory):
-    """Servers die at any moment between and during the programs of a oneshot."""
-    kills = 0
-    with run(ONCE, "--fork-servers=2", "foo.socket") as hark:
-        end = time.monotonic() + (4 if SANITIZED else 8)
-        rounds = 0
-        client = connect(directory / "s")
-        client.settimeout(0.002)
-        while time.monotonic() < end:
-            hark.notifications.read()
-            for pid in hark.killable_servers()[:1]:
-                kill_quietly(pid)
-                kills += 1
-            try:
-                over = client.recv(1) == b""
-            except TimeoutError:
-                continue
-            except ConnectionResetError:
-                over = True
-            assert over
-            client.close()
+    """A server's death says nothing of a request that another one has: a third was asked as well,
+    and a program ran twice, in the place of the next. The moment is rare: this is no proof."""
+    programs = "".join(f"ExecStart={script(f'{{log}} {n}')}\n" for n in range(5))
+    pair = service_pair("TriggerLimitIntervalSec=0\nPollLimitIntervalSec=0", "Type=oneshot\n"
+                        + programs + "ExecStart={helpers}/probe --to=/dev/null --accept-any")
+    rounds = 60
+    chance = random.Random(18)
+    with run(pair, "--fork-servers=2", "foo.socket") as hark:
+        for _ in range(rounds):
+            slow, other = wait_until(lambda: len(s := hark.killable_servers()) == 2 and s)
+            os.kill(slow, signal.SIGSTOP)  # what it was asked waits until hark replaces it
             client = connect(directory / "s")
-            client.settimeout(0.002)
-            rounds += 1
-        client.settimeout(20)
-        try:
-            receive_all(client)
-        except ConnectionResetError:
-            pass
-        client.close()
-        one_round(directory)
-        hark.notifications.wait_exits(4 * (rounds + 2))
-        assert kills > 10
-        log = words(directory / "log")
-        assert log == "0123" * (len(log) // 4)
+            hark.notifications.read(chance.random() * 0.02)
+            if other in hark.killable_servers():
+                kill_quietly(other)
+            assert receive_all(client) == b"served\n"
+            client.close()
+        hark.notifications.wait_exits(6 * rounds)
+        assert "".join(text_of(directory / "log").split()) == "01234" * rounds
 
 
 # ---- hark check and options ------------------------------------------------------------------
