@@ -18,9 +18,11 @@ struct unit_plans *unit_plans_free(struct unit_plans *plans)
 {
     if (plans == NULL)
         return NULL;
-    for (size_t i = 0; i < plans->n_sockets; i++)
+    for (size_t i = 0; i < plans->n_sockets; i++) {
         for (size_t j = 0; j < N_COMMAND_LISTS; j++)
             free_list(&plans->sockets[i].commands[j]);
+        free(plans->sockets[i].fd_names);
+    }
     for (size_t i = 0; i < plans->n_services; i++) {
         free_list(&plans->services[i].programs);
         free(plans->services[i].fd_names);
@@ -61,23 +63,25 @@ static int make_socket_plans(const struct unit_set_socket *socket, struct proble
                              struct socket_plans *plans)
 {
     const struct socket_unit *unit = socket->unit;
-    cleanup_free const char **names = calloc(unit->listeners.n + 1, sizeof(*names));
     const struct command_list *const lists[N_COMMAND_LISTS] = {
         [COMMANDS_START_PRE] = &unit->exec_start_pre,
         [COMMANDS_START_POST] = &unit->exec_start_post,
         [COMMANDS_STOP_PRE] = &unit->exec_stop_pre,
         [COMMANDS_STOP_POST] = &unit->exec_stop_post,
     };
+    int r = 0;
+
+    plans->fd_names = calloc(unit->listeners.n + 1, sizeof(*plans->fd_names));
+    if (plans->fd_names == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < unit->listeners.n; i++)
+        plans->fd_names[i] = unit->passed_name;
     struct exec_request request = {
         .unit = socket->file,
         .context = &unit->exec,
-        .fd_names = names,
+        .fd_names = plans->fd_names,
         .n_fds = unit->listeners.n,
     };
-    int r = names != NULL ? 0 : -ENOMEM;
-
-    for (size_t i = 0; r >= 0 && i < unit->listeners.n; i++)
-        names[i] = unit->passed_name;
     for (size_t i = 0; i < N_COMMAND_LISTS && r >= 0; i++) {
         /* Only while they are open. */
         bool has_sockets = i == COMMANDS_START_POST || i == COMMANDS_STOP_PRE;

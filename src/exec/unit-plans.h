@@ -27,6 +27,7 @@ struct exec_plan_list {
 };
 
 struct socket_plans {
+    const char **fd_names; /* of all its listeners, for commands that get them */
     struct exec_plan_list commands[N_COMMAND_LISTS];
 };
 

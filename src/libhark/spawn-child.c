@@ -445,12 +445,26 @@ CHILD_CODE static void do_step(struct spawn_run *run, enum spawn_step step)
     _exit(steps[step].exit_status);
 }
 
+/* With memory of its own there is nothing to keep signals from, and a file may take any time to
+ * open: whoever wants the child to end meanwhile must be heard. */
+CHILD_CODE static void hear_signals(const struct spawn_plan *plan)
+{
+    sigset_t none;
+
+    sigemptyset(&none);
+    if (plan->flags & SPAWN_DEATH_SIGNAL_TERM) /* again after the change of user */
+        (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 CHILD_CODE int spawn_child(void *argument)
 {
     struct spawn_run *run = argument;
     const struct prepared_plan *prepared = run->prepared;
     const struct spawn_plan *plan = &prepared->plan;
 
+    if (plan->flags & SPAWN_OWN_MEMORY)
+        hear_signals(plan);
     if (plan->flags & SPAWN_WITH_ACCEPT)
         do_step(run, SPAWN_ACCEPT);
     if (plan->max_per_source > 0)

@@ -175,7 +175,8 @@ def test_nothing_of_the_starter_is_handed_on(run, directory):
                         "ExecStartPost={helpers}/probe --to={directory}/post",
                         "ExecStart={helpers}/probe --to={directory}/handler")
     units["bar.socket"] = "[Socket]\nListenStream={directory}/t\n"
-    units["bar.service"] = "[Service]\nExecStart={helpers}/probe --accept --to={directory}/service\n"
+    units["bar.service"] = ("[Service]\n"
+                            "ExecStart={helpers}/probe --accept --to={directory}/service\n")
     with open("/etc/passwd", "rb") as low:
         high = fcntl.fcntl(low, fcntl.F_DUPFD, 200)
         with run(units, "foo.socket", "bar.socket", pass_fds=[low.fileno(), high]):
@@ -529,3 +530,43 @@ def test_what_is_honoured_cannot_be_ignored(directory, verb, key):
     result = run_hark(verb, f"--ignore={key}", f"--unit-path={directory}", "f.socket")
     assert result.returncode == 64
     assert f'cannot ignore "{key}": only what hark refuses' in result.stderr
+
+
+def test_commands_can_use_the_sockets(run, directory):
+    """PassFileDescriptorsToExec=: with the variables of sd_listen_fds(3), once there are any."""
+    pair = service_pair(
+        "ListenStream={directory}/t\nListenFIFO={directory}/f\nFileDescriptorName=web\n"
+        "PassFileDescriptorsToExec=yes\nExecStartPre={helpers}/probe --to={directory}/pre\n"
+        "ExecStartPost={helpers}/probe --to={directory}/post", "ExecStart=/bin/true")
+    with run(pair, "foo.socket"):
+        before, after = records(directory / "pre")[0], records(directory / "post")[0]
+    assert descriptors(before) == {}
+    assert not [name for name in environment_of(before) if name.startswith("LISTEN_")]
+    assert descriptors(after) == {3: "socket", 4: "socket", 5: "fifo"}
+    env = environment_of(after)
+    assert (env["LISTEN_FDS"], env["LISTEN_FDNAMES"]) == ("3", "web:web:web")
+    assert env["LISTEN_PID"] == str(after["pid"])
+
+
+def test_a_service_that_waits_for_its_output_can_be_ended(run, directory):
+    """Before its exec, too: by a stop, and by the death of hark; the next one serves then."""
+    os.mkfifo(directory / "fifo")
+    pair = service_pair("ListenStream={directory}/t\nPollLimitBurst=0",
+                        "ExecStart=/bin/echo hello\nStandardOutput=append:{directory}/fifo")
+    with run(pair, "foo.socket") as hark, connect(directory / "t"):
+        wait_until(lambda: set(children_of_hark(hark)) - set(hark.servers()), what="the child")
+        began = time.monotonic()
+        assert hark.terminate() == 0
+        assert time.monotonic() - began < 20
+    with run(pair, "foo.socket") as hark, connect(directory / "t"):
+        child = wait_until(lambda: set(children_of_hark(hark)) - set(hark.servers()),
+                           what="the child").pop()
+        hark.kill()
+        wait_until(lambda: not is_alive(child), what="the child has heard of it")
+    with run(pair, "foo.socket"):
+        connect(directory / "t").close()
+
+
+def children_of_hark(hark: Hark) -> list[int]:
+    """All its children's pids."""
+    return [found.pid for found in children_of(hark.pid)]

@@ -211,3 +211,39 @@ def test_non_blocking(hark):
 def test_helpers_are_where_the_units_expect_them(helpers):
     """/hark inside is the build directory."""
     assert HELPERS == helpers and (helpers / "tiny").exists()
+
+
+def test_run_takes_the_sockets_of_its_units(hark):
+    """A socket unit that systemd holds, and `hark run` of the very same pair behind it: handlers
+    are given what systemd itself would give them, and commands of the socket run only once."""
+    pair = """[Socket]
+ListenStream=/test/s
+ListenStream=/test/t
+SocketMode=0666
+Accept={accept}
+ExecStartPre=/bin/sh -c 'echo pre >>/test/log'
+ExecStopPost=/bin/sh -c 'echo post >>/test/log'
+{more}
+"""
+    service = SERVICE.format(arguments="", more="").replace(
+        "hark activate ", "hark run --unit-path=/test/units foo.socket")
+    with Machine({"foo.socket": pair.format(accept="no", more="Service=hark-foo.service"),
+                  "hark-foo.service": service}) as running:
+        units = running.shared / "units"
+        units.mkdir()
+        (units / "foo.socket").write_text(pair.format(accept="yes", more=""))
+        (units / "foo@.service").write_text(
+            "[Service]\nExecStart=/hark/tests/helpers/probe %i\nUser=nobody\n")
+        running.run("systemctl", "start", "foo.socket")
+        for name in ("s", "t"):
+            record = json.loads(ask(running.shared / name))
+            assert re.fullmatch(r"\d-unknown", record["argv"][1])  # not of its pid namespace
+            env = dict(variable.split("=", 1) for variable in record["environ"])
+            assert env["LISTEN_FDNAMES"] == "connection" and env["USER"] == "nobody"
+            assert "NOTIFY_SOCKET" not in env
+        running.wait_show("hark-foo.service", "StatusText", "2 sockets?, 0 running, 2 done")
+        running.run("systemctl", "stop", "hark-foo.service")
+        assert (running.shared / "s").is_socket()
+        assert ask(running.shared / "t"), "the next client starts it again"
+        running.run("systemctl", "stop", "foo.socket", "hark-foo.service")
+        assert (running.shared / "log").read_text() == "pre\npost\n"
