@@ -2,40 +2,37 @@
 #include "cli/preflight.h"
 
 #include <errno.h>
-#include <grp.h>
 #include <linux/capability.h>
-#include <pwd.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "basic/parse.h"
+#include "basic/user-database.h"
 
 /* A number needs no entry in the database: then the group stays what it is. */
 static bool find_user(const char *name, struct socket_owner *owner)
 {
-    uint64_t number;
-    bool is_number = parse_unsigned(name, UINT32_MAX - 1, &number) == 0;
-    const struct passwd *entry = is_number ? getpwuid((uid_t)number) : getpwnam(name);
+    struct user_record user;
 
-    if (!entry && !is_number)
-        return false;
-    owner->user = entry ? entry->pw_uid : (uid_t)number;
-    if (entry)
-        owner->group = entry->pw_gid;
-    return true;
+    if (user_find(name, &user) == 0) {
+        owner->user = user.uid;
+        owner->group = user.gid;
+        user_record_done(&user);
+        return true;
+    }
+    return user_parse_number(name, &owner->user);
 }
 
 static bool find_group(const char *name, struct socket_owner *owner)
 {
-    uint64_t number;
-    bool is_number = parse_unsigned(name, UINT32_MAX - 1, &number) == 0;
-    const struct group *entry = is_number ? NULL : getgrnam(name);
+    uid_t number;
 
-    if (!entry && !is_number)
+    if (group_find(name, &owner->group) == 0)
+        return true;
+    if (!user_parse_number(name, &number))
         return false;
-    owner->group = entry ? entry->gr_gid : (gid_t)number;
+    owner->group = (gid_t)number;
     return true;
 }
 

@@ -396,6 +396,14 @@ static int serve(struct run *run)
     return r < 0 ? EXIT_STATUS_FAILURE : r;
 }
 
+/* Sockets that were passed for what is not served: they are their passer's alone. */
+static void forget_skipped(struct run *run)
+{
+    for (size_t i = 0; i < run->set->n_sockets; i++)
+        for (size_t j = 0; run->skip[i] && j < run->set->sockets[i].unit->listeners.n; j++)
+            run->claimed[i].listeners[j] = listener_free(run->claimed[i].listeners[j]);
+}
+
 static int run_steps(struct run *run)
 {
     int status = load_units(run);
@@ -409,8 +417,10 @@ static int run_steps(struct run *run)
         return EXIT_STATUS_OK;
     }
     status = claim_passed_sockets(run->set, &run->claimed);
-    if (status == EXIT_STATUS_OK)
-        status = make_room(run);
+    if (status != EXIT_STATUS_OK)
+        return status;
+    forget_skipped(run);
+    status = make_room(run);
     return status == EXIT_STATUS_OK ? serve(run) : status;
 }
 

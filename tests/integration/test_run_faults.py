@@ -570,3 +570,25 @@ def test_a_service_that_waits_for_its_output_can_be_ended(run, directory):
 def children_of_hark(hark: Hark) -> list[int]:
     """All its children's pids."""
     return [found.pid for found in children_of(hark.pid)]
+
+
+def test_a_passed_socket_of_a_skipped_unit_is_let_go(run, directory):
+    """Its condition is not met: hark does not hold it, so that clients are not left waiting."""
+    listeners = []
+    for name in ("a", "b"):
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(directory / name))
+        listener.listen(8)
+        listeners.append(listener)
+    units = {"a.socket": "[Unit]\nConditionPathExists=/no/such\n[Socket]\nAccept=yes\n"
+                         "ListenStream={directory}/a\n",
+             "a@.service": f"[Service]\n{CAT}\n",
+             "b.socket": "[Socket]\nListenStream={directory}/b\nAccept=yes\n",
+             "b@.service": f"[Service]\n{CAT}\n"}
+    fds = [listener.fileno() for listener in listeners]
+    with run(units, "a.socket", "b.socket", pass_fds=fds, passed=[]):
+        for listener in listeners:
+            listener.close()
+        connect(directory / "b").close()
+        with pytest.raises(ConnectionRefusedError):
+            connect(directory / "a")
