@@ -53,6 +53,12 @@ def first_record(path: Path) -> dict:
     return wait_until(lambda: records(path))[0]
 
 
+def is_served(path: Path) -> bool:
+    """There is a short time between bind(2) and listen(2)."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
 def closed_at_once(client: socket.socket) -> bool:
     """The other side closed the connection without a word."""
     try:
@@ -471,7 +477,7 @@ def test_a_removed_socket_is_bound_anew_with_its_options(run, directory):
     pair = accept_pair("SocketMode=0640", start="{helpers}/tiny")
     with run(pair, "foo.socket"):
         (directory / "s").unlink()
-        wait_until(lambda: (directory / "s").exists())
+        wait_until(lambda: is_served(directory / "s"), what="it is there again")
         assert stat.S_IMODE((directory / "s").stat().st_mode) == 0o640
         assert ask(directory / "s") == b"ok\n"
 
