@@ -5,26 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "basic/cleanup.h"
+#include "basic/executable.h"
 
-/* As systemd: with hark's rights, not those of User=. */
-static int check_executable(const char *path)
-{
-    struct stat status;
-
-    if (stat(path, &status) < 0)
-        return -errno;
-    if (S_ISDIR(status.st_mode))
-        return -EISDIR;
-    if (!S_ISREG(status.st_mode))
-        return -EACCES;
-    return eaccess(path, X_OK) < 0 ? -errno : 0;
-}
-
-/* -ENOENT and the like also give a path: the first place where it could be. */
+/* Looked for with the rights of hark, as with systemd, not those of User=. -ENOENT and the like
+ * also give a path: the first place where it could be. */
 static int find_along_path(const char *name, char **ret_path)
 {
     const char *directory = EXEC_DEFAULT_PATH;
@@ -38,7 +24,7 @@ static int find_along_path(const char *name, char **ret_path)
             path = NULL;
             return -ENOMEM;
         }
-        int r = check_executable(path);
+        int r = executable_check(path);
         if (r != -ENOENT && r != -ENOTDIR)
             result = r;
         if (!first || r == 0) {
@@ -68,7 +54,7 @@ int exec_program_find(const struct exec_request *request, struct problems *probl
                              "to one program as an argument");
     if (*program == '/') {
         path = strdup(program);
-        r = path ? check_executable(path) : -ENOMEM;
+        r = path ? executable_check(path) : -ENOMEM;
     } else {
         r = find_along_path(program, &path);
     }
