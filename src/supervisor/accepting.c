@@ -178,9 +178,13 @@ static void end_pause(struct fork_server *server, uint32_t number)
     struct endpoint *endpoint = &server->endpoints[number];
 
     endpoint->paused_usec = 0;
-    if (endpoint->grace_usec != 0 && !somebody_waits(endpoint))
+    /* At once: who comes after this moment has a grace of its own. */
+    if (endpoint->grace_usec != 0 && somebody_waits(endpoint))
+        fork_server_serve(server, endpoint);
+    if (endpoint->paused_usec == 0) {
         endpoint->grace_usec = 0;
-    watch_again(server, number);
+        watch_again(server, number);
+    }
 }
 
 int fork_server_end_pauses(struct fork_server *server)
@@ -318,24 +322,21 @@ static void begin_grace(struct fork_server *server, struct endpoint *endpoint)
 
 /* No slot is free: who waits is refused when that is still so after the grace, and the supervisor
  * has looked meanwhile. */
-static void overflow(struct fork_server *server, struct endpoint *endpoint)
+static void overflow(struct fork_server *server, struct endpoint *endpoint, bool had_grace)
 {
     const struct slots_header *header = server->setup->slots->header;
     uint64_t now = monotonic_usec();
     uint32_t slot;
 
-    if (endpoint->grace_usec == 0 || now < endpoint->grace_usec ||
-        atomic_load(&header->looks_done) <= endpoint->grace_look ||
+    if (!had_grace || atomic_load(&header->looks_done) <= endpoint->grace_look ||
         room_is_near(server, endpoint->unit)) {
         begin_grace(server, endpoint);
         return;
     }
     /* Who comes later than this decision has a grace of its own. */
     while (monotonic_usec() - now < REFUSE_USEC)
-        if (!refuse(server, endpoint) || create_child(server, endpoint, &slot) >= 0) {
-            endpoint->grace_usec = 0; /* nobody waits, or there is room again */
-            return;
-        }
+        if (!refuse(server, endpoint) || create_child(server, endpoint, &slot) >= 0)
+            return; /* nobody waits, or there is room again */
     begin_grace(server, endpoint);
 }
 
@@ -357,8 +358,10 @@ void fork_server_serve(struct fork_server *server, struct endpoint *endpoint)
 {
     const struct fork_server_unit *unit = &server->setup->units[endpoint->unit];
     const struct plan_source *source = endpoint->source;
+    bool had_grace = endpoint->grace_usec != 0;
     uint32_t slot;
 
+    endpoint->grace_usec = 0;
     if (is_over_limit(server, endpoint))
         return;
     /* As with systemd, an instance that cannot be started takes its connection with it. */
@@ -370,13 +373,11 @@ void fork_server_serve(struct fork_server *server, struct endpoint *endpoint)
     int r = create_child(server, endpoint, &slot);
     if (r <= 0)
         uncount(server, endpoint);
-    if (r >= 0)
-        endpoint->grace_usec = 0;
-    else if (r == -EBUSY && unit->overflow == OVERFLOW_CLOSE)
-        overflow(server, endpoint);
+    if (r == -EBUSY && unit->overflow == OVERFLOW_CLOSE)
+        overflow(server, endpoint, had_grace);
     else if (r == -EBUSY)
         pause_unit(server, endpoint->unit);
-    else
+    else if (r < 0)
         back_off(server, endpoint->unit, -r);
 }
 

@@ -16,7 +16,7 @@ struct endpoint {
     int fd; /* the listener, or -1 */
     bool is_shared, watched;
     uint64_t paused_usec; /* not watched until then: a limit was reached; 0 */
-    uint64_t grace_usec;  /* from then on who finds no slot is refused; 0: nobody waits for one */
+    uint64_t grace_usec;  /* when that ends, who finds no slot still is refused; 0: there is none */
     uint64_t grace_look;  /* … if the supervisor has looked after this one */
     struct rate_window *polls;
     const struct plan_source *source;
