@@ -365,6 +365,19 @@ static int add_service(struct run *run, size_t index)
     return supervisor_add_unit(run->supervisor, &config);
 }
 
+/* The command line's, else the greatest ForkServers=, else what suits. */
+static uint32_t choose_fork_servers(const struct run *run)
+{
+    uint32_t n = run->options.supervisor.n_servers;
+
+    if (n != 0)
+        return n;
+    for (size_t i = 0; i < run->set->n_sockets; i++)
+        if (!run->skip[i] && run->set->sockets[i].unit->fork_servers > n)
+            n = run->set->sockets[i].unit->fork_servers;
+    return n;
+}
+
 static int add_all(struct run *run)
 {
     int r = 0;
@@ -384,6 +397,7 @@ static int serve(struct run *run)
 
     if (r >= 0)
         r = supervisor_block_signals(&options.ignore_hangup);
+    options.n_servers = choose_fork_servers(run);
     if (r >= 0)
         r = supervisor_new(&options, &run->supervisor);
     if (r >= 0)

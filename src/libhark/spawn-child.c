@@ -250,8 +250,13 @@ CHILD_CODE static int set_nice(struct spawn_run *run)
 CHILD_CODE static int set_affinity(struct spawn_run *run)
 {
     const cpu_set_t *affinity = run->prepared->plan.affinity;
+    int r = result_of(sched_setaffinity(0, sizeof(*affinity), affinity));
+    cpu_set_t every;
 
-    return result_of(sched_setaffinity(0, sizeof(*affinity), affinity));
+    if (r != -EINVAL || CPU_COUNT(affinity) == 0)
+        return r;
+    memset(&every, 0xff, sizeof(every)); /* the cpuset has changed: whatever it has now */
+    return result_of(sched_setaffinity(0, sizeof(every), &every));
 }
 
 CHILD_CODE static rlim_t lower_limit(rlim_t one, rlim_t other)

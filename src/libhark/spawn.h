@@ -167,7 +167,7 @@ struct spawn_plan {
     size_t n_fds;
     int first_fd;              /* 3, or 0 to set the standard descriptors too */
     const char *directory;     /* NULL: unchanged */
-    const cpu_set_t *affinity; /* NULL: unchanged */
+    const cpu_set_t *affinity; /* NULL: unchanged; without any CPU of the cpuset: all of that */
     _Atomic uint64_t *counter; /* numbers the children; may be shared between processes; or NULL */
 
     /* What units ask for. Zero is "as the creator", and costs nothing. */

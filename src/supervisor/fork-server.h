@@ -52,7 +52,7 @@ struct fork_server_setup {
     int wake_fd;                     /* eventfd: wakes the supervisor */
     const int *poke_fds;             /* eventfd of each server */
     int cpu;                         /* to be pinned to, or -1 */
-    const cpu_set_t *affinity;       /* what handlers shall have */
+    const cpu_set_t *affinity;       /* what handlers shall have, or NULL: the server's */
     const struct rlimit *open_files; /* … and this, too */
     const struct fork_server_unit *units;
     size_t n_units;

@@ -36,7 +36,7 @@ struct server_pool {
     struct slots *slots;
     int wake_fd;
     struct server_pool_callbacks callbacks;
-    cpu_set_t affinity;
+    struct processors processors;
     struct rlimit open_files;
     struct server *servers;
     uint32_t n_servers;
@@ -48,27 +48,6 @@ struct server_pool {
 };
 
 static int start_server(struct server *server);
-
-uint32_t server_pool_default_size(const cpu_set_t *affinity)
-{
-    int n = CPU_COUNT(affinity);
-
-    return n < 1 ? 1 : n > SERVERS_MAX ? SERVERS_MAX : (uint32_t)n;
-}
-
-/* The index-th CPU of those allowed, going round; -1 when there is only one anyway. */
-static int choose_cpu(const cpu_set_t *affinity, uint32_t index)
-{
-    uint32_t n = (uint32_t)CPU_COUNT(affinity);
-
-    if (n <= 1)
-        return -1;
-    index %= n;
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-        if (CPU_ISSET((size_t)cpu, affinity) && index-- == 0)
-            return cpu;
-    return -1;
-}
 
 /* ---- Life of one server ------------------------------------------------------------------------
  */
@@ -213,8 +192,8 @@ static _Noreturn void become_server(struct server *server, int control_fd, pid_t
         .control_fd = control_fd,
         .wake_fd = pool->wake_fd,
         .poke_fds = pool->poke_fds,
-        .cpu = choose_cpu(&pool->affinity, server->index),
-        .affinity = &pool->affinity,
+        .cpu = processors_choose(&pool->processors, pool->n_servers, server->index),
+        .affinity = processors_of_handlers(&pool->processors, pool->n_servers),
         .open_files = &pool->open_files,
         .supervisor = supervisor,
     };
@@ -408,7 +387,7 @@ int server_pool_new(sd_event *event, struct slots *slots, const struct server_po
     pool->slots = slots;
     pool->wake_fd = options->wake_fd;
     pool->callbacks = *callbacks;
-    pool->affinity = *options->affinity;
+    pool->processors = *options->processors;
     pool->open_files = *options->open_files;
     pool->servers = calloc(options->n_servers, sizeof(*pool->servers));
     pool->poke_fds = malloc(options->n_servers * sizeof(*pool->poke_fds));

@@ -3,13 +3,13 @@
  * them. */
 #pragma once
 
-#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/resource.h>
 #include <systemd/sd-event.h>
 
 #include "supervisor/fork-server.h"
+#include "supervisor/processors.h"
 #include "supervisor/server-message.h"
 #include "supervisor/slots.h"
 
@@ -30,13 +30,10 @@ struct server_pool_callbacks {
 
 struct server_pool_options {
     uint32_t n_servers;
-    const cpu_set_t *affinity;       /* what hark was given; servers are pinned within it */
-    const struct rlimit *open_files; /* what hark was given, for the handlers */
+    const struct processors *processors; /* what hark was given; servers are pinned within it */
+    const struct rlimit *open_files;     /* what hark was given, for the handlers */
     int wake_fd;
 };
-
-/* How many servers suit this process: one per CPU it may run on. */
-uint32_t server_pool_default_size(const cpu_set_t *affinity);
 
 int server_pool_new(sd_event *event, struct slots *slots, const struct server_pool_options *options,
                     const struct server_pool_callbacks *callbacks, struct server_pool **ret_pool);

@@ -27,7 +27,7 @@
 #include "supervisor/rate-window.h"
 
 #define SLOTS_MAX     65536
-#define SERVERS_MAX   256
+#define SERVERS_MAX   256 /* SOCKET_FORK_SERVERS_MAX, too */
 #define SLOTS_VERSION 2
 
 /* Which incarnation of a fork server reserved a slot, and its how-many-th reservation that was.

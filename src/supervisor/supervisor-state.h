@@ -8,12 +8,12 @@
  */
 #pragma once
 
-#include <sched.h>
 #include <sys/resource.h>
 #include <systemd/sd-event.h>
 
 #include "supervisor/log.h"
 #include "supervisor/notify.h"
+#include "supervisor/processors.h"
 #include "supervisor/report.h"
 #include "supervisor/server-pool.h"
 #include "supervisor/slots.h"
@@ -32,7 +32,7 @@ struct supervisor {
     struct supervisor_options options;
     enum supervisor_state state;
     int exit_status;
-    cpu_set_t affinity;
+    struct processors processors;
     struct rlimit open_files;
     sd_event *event;
     struct notify *notify;

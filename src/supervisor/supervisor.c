@@ -346,11 +346,12 @@ int supervisor_new(const struct supervisor_options *options, struct supervisor *
     supervisor->options = *options;
     supervisor->troubles = (struct log_limit){.interval_usec = 5 * USEC_PER_SEC, .burst = 5};
     supervisor->refusals = supervisor->troubles;
-    if (sched_getaffinity(0, sizeof(supervisor->affinity), &supervisor->affinity) < 0)
-        return -errno;
+    int r = processors_read(&supervisor->processors);
+    if (r < 0)
+        return r;
     if (supervisor->options.n_servers == 0)
-        supervisor->options.n_servers = server_pool_default_size(&supervisor->affinity);
-    int r = sd_event_new(&supervisor->event);
+        supervisor->options.n_servers = processors_count_servers(&supervisor->processors);
+    r = sd_event_new(&supervisor->event);
     if (r < 0)
         return r;
     r = notify_new(supervisor->event, &supervisor->notify);
@@ -475,7 +476,7 @@ static int make_waiting_and_pool(struct supervisor *supervisor)
         return r;
     const struct server_pool_options options = {
         .n_servers = supervisor->options.n_servers,
-        .affinity = &supervisor->affinity,
+        .processors = &supervisor->processors,
         .open_files = &supervisor->open_files,
         .wake_fd = waiting_wake_fd(supervisor->waiting),
     };

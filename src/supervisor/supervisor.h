@@ -21,7 +21,7 @@
 struct supervisor;
 
 struct supervisor_options {
-    uint32_t n_servers;         /* 0: one per CPU */
+    uint32_t n_servers;         /* 0: processors_count_servers() */
     uint64_t stop_timeout_usec; /* from SIGTERM to SIGKILL; TIME_INFINITY: never */
     enum report_level to_manager, to_log;
     bool ignore_hangup; /* started by nohup(1) or the like */

@@ -222,10 +222,21 @@ static int read_overflow(const struct value_source *source, void *field)
     return 0;
 }
 
+static int read_fork_servers(const struct value_source *source, void *field)
+{
+    uint64_t n = 0;
+
+    if (value_unsigned(source->use->value, SOCKET_FORK_SERVERS_MAX, &n) < 0 || n == 0)
+        return value_fault(source, "not a number from 1 to 256");
+    *(unsigned *)field = (unsigned)n;
+    return 0;
+}
+
 #define FIELD(name_) offsetof(struct socket_unit, name_)
 
 /* [X-Hark]. unit-file has read Ignore= by itself. */
 static const struct unit_key own_keys[] = {
+    {"ForkServers", read_fork_servers, FIELD(fork_servers)},
     {"Ignore", read_nothing, 0},
     {"Overflow", read_overflow, FIELD(overflow)},
 };

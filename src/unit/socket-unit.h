@@ -67,6 +67,8 @@ enum socket_overflow {
     SOCKET_OVERFLOW_WAIT,  /* it stays in the backlog */
 };
 
+#define SOCKET_FORK_SERVERS_MAX 256
+
 /* So many in so long; either 0 means without limit. */
 struct rate_limit {
     uint64_t interval; /* microseconds */
@@ -95,6 +97,7 @@ struct socket_unit {
     unsigned max_connections_per_source; /* 0: without limit */
     struct rate_limit trigger_limit, poll_limit;
     enum socket_overflow overflow;
+    unsigned fork_servers; /* ForkServers= of [X-Hark]; 0: as many as suit the machine */
 
     /* Options of sockets. Where nothing is said of a default it is "leave it alone". */
     int protocol; /* IPPROTO_UDPLITE, IPPROTO_SCTP, IPPROTO_MPTCP, or 0 */

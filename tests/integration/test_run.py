@@ -141,6 +141,17 @@ def test_no_connection_below_the_limit_is_refused(run, directory):
         assert "refused" not in hark.stderr()
 
 
+def test_fork_servers_of_a_unit(run, directory):
+    """ForkServers= of [X-Hark], unless the command line says so."""
+    pair = accept_pair("[X-Hark]\nForkServers=3", start="{helpers}/tiny")
+    with run(pair, "foo.socket") as hark:
+        assert len(hark.servers()) == 3
+        assert ask(directory / "s") == b"ok\n"
+    with run(pair, "--fork-servers=1", "foo.socket") as hark:
+        assert len(hark.servers()) == 1
+        assert ask(directory / "s") == b"ok\n"
+
+
 def test_overflow_may_wait(run, directory):
     """Overflow=wait of [X-Hark]: it stays in the backlog."""
     pair = accept_pair("MaxConnections=1\n[X-Hark]\nOverflow=wait", start="/bin/cat",

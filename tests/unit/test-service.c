@@ -122,12 +122,12 @@ static void make_pool(void)
     static const struct server_pool_callbacks callbacks = {
         .on_ready = on_ready, .on_message = on_message, .on_death = on_death, .units = units};
     struct rlimit open_files;
-    cpu_set_t affinity;
+    struct processors processors;
 
     ASSERT_CALL(getrlimit(RLIMIT_NOFILE, &open_files));
-    ASSERT_CALL(sched_getaffinity(0, sizeof(affinity), &affinity));
+    ASSERT_OK(processors_read(&processors));
     const struct server_pool_options options = {.n_servers = 2,
-                                                .affinity = &affinity,
+                                                .processors = &processors,
                                                 .open_files = &open_files,
                                                 .wake_fd = waiting_wake_fd(waiting)};
     ASSERT_OK(server_pool_new(event, slots, &options, &callbacks, &pool));

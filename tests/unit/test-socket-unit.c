@@ -392,6 +392,20 @@ TEST(limits)
     done();
 }
 
+TEST(fork_servers)
+{
+    parse_good("ListenStream=1\n[X-Hark]\nForkServers=3");
+    ASSERT_INT(unit->fork_servers, 3);
+    done();
+    parse_good("ListenStream=1");
+    ASSERT_INT(unit->fork_servers, 0);
+    done();
+    parse("ListenStream=1\n[X-Hark]\nForkServers=0\nForkServers=257\nForkServers=two");
+    ASSERT(strstr(problems_text, ":4: ") != NULL && strstr(problems_text, ":5: ") != NULL &&
+           strstr(problems_text, ":6: ") != NULL);
+    done();
+}
+
 TEST(verification)
 {
     parse("");
