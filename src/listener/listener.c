@@ -225,6 +225,36 @@ int listener_from_socket(struct hark_listener *socket, struct listener **ret_lis
     return 0;
 }
 
+/* ---- Gone on with ---------------------------------------------------------------------------- */
+
+static bool same_text(const char *one, const char *other)
+{
+    return one && other ? strcmp(one, other) == 0 : one == other;
+}
+
+bool listener_is_same(const struct listener *listener, const struct listener_request *request)
+{
+    const struct socket_listener *wanted = wanted_listener(request);
+    const struct socket_unit *before = listener->unit, *unit = request->unit;
+
+    return before && listener->wanted->kind == wanted->kind &&
+           strcmp(listener->wanted->address, wanted->address) == 0 &&
+           before->protocol == unit->protocol && before->ipv6_only == unit->ipv6_only &&
+           same_text(before->device, unit->device);
+}
+
+void listener_continue(struct listener *listener, const struct listener_request *request)
+{
+    bool new_backlog = listener->unit->backlog != request->unit->backlog;
+
+    listener->unit = request->unit;
+    listener->wanted = wanted_listener(request);
+    int type = socket_type_of(listener->wanted->kind);
+    if (new_backlog && !listener->passed && (type == SOCK_STREAM || type == SOCK_SEQPACKET))
+        (void)listen(listener_fd(listener),
+                     listener->unit->backlog > INT_MAX ? INT_MAX : (int)listener->unit->backlog);
+}
+
 /* ---- What it is ------------------------------------------------------------------------------ */
 
 int listener_fd(const struct listener *listener)

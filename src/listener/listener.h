@@ -56,6 +56,13 @@ int listener_take(const struct listener_request *request, int fd, struct listene
 /* Without a unit. The socket is the listener's on success. -ENOMEM. */
 int listener_from_socket(struct hark_listener *socket, struct listener **ret_listener);
 
+/* Whether the listener is what the request would make or take again, so that it can go on as that:
+ * same kind, address and protocol, whatever else of the unit has changed. */
+bool listener_is_same(const struct listener *listener, const struct listener_request *request);
+/* It goes on as that, of another reading of the unit. What it was made with stays as it is (mode,
+ * owner, options); but the backlog, and the options of its connections, are the new unit's. */
+void listener_continue(struct listener *listener, const struct listener_request *request);
+
 /* Closes it. What it made in the file system goes if RemoveOnStop= says so (without a unit always),
  * and only if it is still what was made. A forked child only closes. Returns NULL. */
 struct listener *listener_free(struct listener *listener);

@@ -306,6 +306,8 @@ static bool room_is_near(const struct fork_server *server, uint32_t unit)
         struct spawn_record *record = &slots->records[u->first + i];
         pid_t pid = atomic_load(&record->pid);
 
+        if (atomic_load(&slots->owners[u->first + i]) == SLOT_CLOSED)
+            continue;
         if (pid == 0 || atomic_load(&record->step) <= SPAWN_ACCEPT || spawn_is_ending(pid))
             return true;
     }

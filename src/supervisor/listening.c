@@ -18,9 +18,9 @@ static int on_backlog_timer(sd_event_source *source, uint64_t usec, void *userda
     bool closed = false, left = false;
 
     (void)usec;
-    for (uint32_t i = 0; i < supervisor->n_sockets; i++) {
-        closed |= unit_socket_close_drained(supervisor->sockets[i]);
-        left |= supervisor->sockets[i]->n_draining > 0;
+    for (uint32_t i = 0; i < supervisor->now.n_sockets; i++) {
+        closed |= unit_socket_close_drained(supervisor->now.sockets[i]);
+        left |= supervisor->now.sockets[i]->n_draining > 0;
     }
     if (closed)
         server_pool_renew(supervisor->pool);
@@ -41,7 +41,7 @@ int supervisor_watch_traffic(struct unit *unit)
         return 0;
     if (list == NULL)
         return -ENOMEM;
-    for (size_t i = 0; i < unit->n_sockets; i++)
+    for (size_t i = 0; !unit->is_leaving && i < unit->n_sockets; i++)
         for (size_t j = 0; unit->starts[i] && j < unit->sockets[i]->n_listeners; j++)
             list[n++] = (struct service_listener){
                 .listener = unit->sockets[i]->listeners[j].listener,
@@ -59,10 +59,10 @@ struct location {
 static bool find_listener(const struct supervisor *supervisor, const struct listener *listener,
                           struct location *ret_location)
 {
-    for (uint32_t i = 0; i < supervisor->n_sockets; i++)
-        for (size_t j = 0; j < supervisor->sockets[i]->n_listeners; j++)
-            if (supervisor->sockets[i]->listeners[j].listener == listener) {
-                *ret_location = (struct location){supervisor->sockets[i], j};
+    for (uint32_t i = 0; i < supervisor->now.n_sockets; i++)
+        for (size_t j = 0; j < supervisor->now.sockets[i]->n_listeners; j++)
+            if (supervisor->now.sockets[i]->listeners[j].listener == listener) {
+                *ret_location = (struct location){supervisor->now.sockets[i], j};
                 return true;
             }
     return false;
@@ -73,8 +73,8 @@ static void listener_is_back(struct supervisor *supervisor, const struct locatio
     const struct unit_listener *one = &at->socket->listeners[at->index];
     bool running = false, accept = false;
 
-    for (uint32_t i = 0; i < supervisor->n_units; i++) {
-        struct unit *unit = supervisor->units[i];
+    for (uint32_t i = 0; i < supervisor->now.n_units; i++) {
+        struct unit *unit = supervisor->now.units[i];
 
         if (!unit_has_socket(unit, at->socket))
             continue;
@@ -142,8 +142,9 @@ int supervisor_watch_listeners(struct supervisor *supervisor, struct unit_socket
 {
     for (size_t i = 0; i < socket->n_listeners; i++) {
         struct unit_listener *one = &socket->listeners[i];
-        int r =
-            watch_new(supervisor->event, one->listener, on_listener_lost, supervisor, &one->watch);
+        int r = one->watch != NULL ? 0
+                                   : watch_new(supervisor->event, one->listener, on_listener_lost,
+                                               supervisor, &one->watch);
         if (r < 0)
             return r;
     }

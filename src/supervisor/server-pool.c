@@ -145,7 +145,7 @@ static void handle_message(struct server *server, const struct server_message *m
         server->ready = true;
         server->delay_usec = 0;
         for (uint32_t i = 0; i < pool->n_servers; i++)
-            if (!pool->servers[i].ready)
+            if (!pool->servers[i].ready || pool->servers[i].leaving)
                 return;
         pool->callbacks.on_ready(pool->callbacks.userdata);
         break;
@@ -258,6 +258,7 @@ static int start_server(struct server *server)
 
 int server_pool_start(struct server_pool *pool)
 {
+    pool->dismissed = false;
     for (uint32_t i = 0; i < pool->n_servers; i++) {
         int r = start_server(&pool->servers[i]);
         if (r < 0)
@@ -290,6 +291,11 @@ void server_pool_dismiss(struct server_pool *pool)
         pool->servers[i].restart = sd_event_source_disable_unref(pool->servers[i].restart);
         tell_to_leave(&pool->servers[i]);
     }
+}
+
+void server_pool_set_slots(struct server_pool *pool, struct slots *slots)
+{
+    pool->slots = slots;
 }
 
 bool server_pool_is_empty(const struct server_pool *pool)

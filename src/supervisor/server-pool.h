@@ -46,8 +46,10 @@ void server_pool_poke(struct server_pool *pool);
 /* New servers for old ones, with what units() says then. Connections wait in the backlog meanwhile.
  */
 void server_pool_renew(struct server_pool *pool);
-/* Tells all to leave; they are not replaced. */
+/* Tells all to leave; they are not replaced, until server_pool_start(). */
 void server_pool_dismiss(struct server_pool *pool);
+/* Other memory; only while there is no server. */
+void server_pool_set_slots(struct server_pool *pool, struct slots *slots);
 bool server_pool_is_empty(const struct server_pool *pool);
 
 /* Sends a server that message (START), and says which incarnation it is. -EAGAIN: none is ready,

@@ -325,6 +325,11 @@ int service_new(const struct service_options *options, struct service **ret_serv
     return 0;
 }
 
+void service_change(struct service *service, const struct service_options *options)
+{
+    service->options = *options;
+}
+
 struct service *service_free(struct service *service)
 {
     if (service == NULL)

@@ -39,6 +39,10 @@ struct service_options {
 int service_new(const struct service_options *options, struct service **ret_service);
 struct service *service_free(struct service *service);
 
+/* The same unit after a reload: at another place, or with other programs. Its name must be the new
+ * one's. service_set_listeners() next. */
+void service_change(struct service *service, const struct service_options *options);
+
 /* Watches these listeners from now on, instead of any before. They stay the caller's. */
 int service_set_listeners(struct service *service, const struct service_listener *listeners,
                           size_t n);

@@ -43,6 +43,11 @@ static int map_memory(struct slots *slots)
     return 0;
 }
 
+static uint32_t size_of(const struct slots_request *request)
+{
+    return request->n_slots > request->n_living ? request->n_slots : request->n_living;
+}
+
 /* Gives each unit its ranges. */
 static void divide(struct slots *slots, const struct slots_request *requests, uint32_t n_units)
 {
@@ -50,10 +55,11 @@ static void divide(struct slots *slots, const struct slots_request *requests, ui
 
     for (uint32_t i = 0; i < n_units; i++) {
         slots->units[i].first = first;
-        slots->units[i].n = requests[i].n_slots;
+        slots->units[i].n = size_of(&requests[i]);
+        slots->units[i].surplus = slots->units[i].n - requests[i].n_slots;
         slots->units[i].first_poll = first_poll;
         slots->units[i].n_polls = requests[i].n_listeners;
-        first += requests[i].n_slots;
+        first += slots->units[i].n;
         first_poll += requests[i].n_listeners;
     }
 }
@@ -68,9 +74,9 @@ int slots_new(const struct slots_request *requests, uint32_t n_units, uint32_t n
         return -ENOMEM;
     slots->fd = -1;
     for (uint32_t i = 0; i < n_units; i++) {
-        if (requests[i].n_slots == 0)
+        if (size_of(&requests[i]) == 0)
             return -EINVAL;
-        n_slots += requests[i].n_slots;
+        n_slots += size_of(&requests[i]);
         n_listeners += requests[i].n_listeners;
     }
     if (n_units == 0 || n_servers == 0 || n_servers > SERVERS_MAX || n_slots > SLOTS_MAX ||
@@ -103,6 +109,28 @@ int slots_new(const struct slots_request *requests, uint32_t n_units, uint32_t n
     return 0;
 }
 
+uint32_t slots_move(struct slots *to, uint32_t unit, struct slots *from, uint32_t slot)
+{
+    uint32_t at = to->units[unit].first;
+
+    while (atomic_load(&to->owners[at]) != 0)
+        at++;
+    memcpy(&to->records[at], &from->records[slot], sizeof(to->records[at]));
+    atomic_store(&to->owners[at], atomic_load(&from->owners[slot]));
+    return at;
+}
+
+void slots_copy_counts(struct slots *to, uint32_t to_unit, const struct slots *from,
+                       uint32_t from_unit)
+{
+    struct slots_unit *target = &to->units[to_unit];
+    const struct slots_unit *source = &from->units[from_unit];
+
+    atomic_store(&target->instance, atomic_load(&source->instance));
+    atomic_store(&target->refused, atomic_load(&source->refused));
+    memcpy(&target->triggers, &source->triggers, sizeof(target->triggers));
+}
+
 uint32_t slots_unit_of(const struct slots *slots, uint32_t slot)
 {
     uint32_t unit = 0;
@@ -117,8 +145,10 @@ uint32_t slots_used(const struct slots *slots, uint32_t unit)
     const struct slots_unit *u = &slots->units[unit];
     uint32_t used = 0;
 
-    for (uint32_t i = u->first; i < u->first + u->n; i++)
-        used += atomic_load_explicit(&slots->owners[i], memory_order_relaxed) != 0;
+    for (uint32_t i = u->first; i < u->first + u->n; i++) {
+        uint64_t owner = atomic_load_explicit(&slots->owners[i], memory_order_relaxed);
+        used += owner != 0 && owner != SLOT_CLOSED;
+    }
     return used;
 }
 
@@ -180,6 +210,12 @@ bool slots_release(struct slots *slots, uint32_t slot)
 {
     struct slots_unit *unit = &slots->units[slots_unit_of(slots, slot)];
 
+    if (unit->surplus > 0) {
+        unit->surplus--;
+        memset(&slots->records[slot], 0, sizeof(slots->records[slot]));
+        atomic_store(&slots->owners[slot], SLOT_CLOSED);
+        return false;
+    }
     slots_cancel(slots, slot);
     return atomic_load(&unit->full) != 0 && atomic_exchange(&unit->full, 0) != 0;
 }

@@ -28,7 +28,7 @@
 
 #define SLOTS_MAX     65536
 #define SERVERS_MAX   256 /* SOCKET_FORK_SERVERS_MAX, too */
-#define SLOTS_VERSION 2
+#define SLOTS_VERSION 3
 
 /* Which incarnation of a fork server reserved a slot, and its how-many-th reservation that was.
  * Never 0, never used twice: incarnations are numbered from 1 for the life of the supervisor. */
@@ -45,8 +45,10 @@ static inline uint32_t slot_key_incarnation(uint64_t key)
 struct slots_unit {
     uint32_t first, n;            /* its range of slots */
     uint32_t first_poll, n_polls; /* its range of polls: one per listener */
-    _Atomic uint32_t full;        /* a server found no free slot and waits to be poked */
-    _Atomic uint32_t unhurried;   /* nobody stands still for its children: they may take time */
+    uint32_t surplus; /* more handlers live than the limit is now: so many slots are closed when
+                         they become free */
+    _Atomic uint32_t full;      /* a server found no free slot and waits to be poked */
+    _Atomic uint32_t unhurried; /* nobody stands still for its children: they may take time */
     _Atomic uint32_t
         refused_news; /* more were refused than the supervisor knows (slots_count_refused()) */
     _Atomic uint64_t instance; /* number of the next connection or start */
@@ -81,16 +83,27 @@ struct slots {
     struct spawn_record *records;
 };
 
-/* What a unit needs. */
+/* The owner of a slot that nobody may take: see surplus. */
+#define SLOT_CLOSED UINT64_MAX
+
+/* What a unit needs: its limit (0 for one that only has handlers left), and room for those that
+ * live already and will be moved in. */
 struct slots_request {
-    uint32_t n_slots, n_listeners;
+    uint32_t n_slots, n_living, n_listeners;
 };
 
-/* -EINVAL when a number is 0 (but for listeners) or too large, -ENOMEM, or an errno of
+/* -EINVAL when a unit has no slot at all (but for listeners) or too large, -ENOMEM, or an errno of
  * memfd_create(2), ftruncate(2). */
 int slots_new(const struct slots_request *requests, uint32_t n_units, uint32_t n_servers,
               struct slots **ret_slots);
 struct slots *slots_free(struct slots *slots);
+
+/* Moves a handler into another memory: its unit's part of that has room. Nobody else may use
+ * either. The slot it has there. */
+uint32_t slots_move(struct slots *to, uint32_t unit, struct slots *from, uint32_t slot);
+/* A unit's numbers and windows, which go on. */
+void slots_copy_counts(struct slots *to, uint32_t to_unit, const struct slots *from,
+                       uint32_t from_unit);
 
 /* The unit a slot belongs to. */
 uint32_t slots_unit_of(const struct slots *slots, uint32_t slot);

@@ -89,14 +89,15 @@ static void stop_accepting(struct supervisor *supervisor, enum supervisor_state 
     supervisor->state = state;
     if (!is_first)
         return;
+    supervisor_abort_reload(supervisor);
     notify_state(supervisor->notify, "STOPPING=1");
     notify_hurry(supervisor->notify, on_all_told, supervisor);
-    for (uint32_t i = 0; i < supervisor->n_units; i++)
-        if (supervisor->units[i]->service != NULL)
-            service_stop(supervisor->units[i]->service);
+    for (uint32_t i = 0; i < supervisor->now.n_units; i++)
+        if (supervisor->now.units[i]->service != NULL)
+            service_stop(supervisor->now.units[i]->service);
     server_pool_dismiss(supervisor->pool);
-    for (uint32_t i = 0; i < supervisor->n_sockets; i++)
-        unit_socket_stop(supervisor->sockets[i]);
+    for (uint32_t i = 0; i < supervisor->now.n_sockets; i++)
+        unit_socket_stop(supervisor->now.sockets[i]);
     supervisor->watchdog_timer = sd_event_source_disable_unref(supervisor->watchdog_timer);
     supervisor->backlog_timer = sd_event_source_disable_unref(supervisor->backlog_timer);
 }
@@ -116,8 +117,11 @@ void supervisor_drain(struct supervisor *supervisor)
 static void kill_all(struct supervisor *supervisor)
 {
     supervisor_signal_handlers(supervisor, SIGKILL);
-    for (uint32_t i = 0; i < supervisor->n_sockets; i++)
-        commands_kill(supervisor->sockets[i]->running);
+    for (uint32_t i = 0; i < supervisor->now.n_sockets; i++)
+        commands_kill(supervisor->now.sockets[i]->running);
+    for (const struct serving *gone = supervisor->gone; gone != NULL; gone = gone->next)
+        for (uint32_t i = 0; i < gone->n_sockets; i++)
+            commands_kill(gone->sockets[i]->running);
 }
 
 static int on_stop_timeout(sd_event_source *source, uint64_t usec, void *userdata)

@@ -2,6 +2,7 @@
 /* The supervisor's state, and what its parts ask of each other. For files of the supervisor only:
  *
  *   supervisor.c         puts the parts together, and hears what they tell
+ *   reload.c             from what is served now to what is to be served next
  *   listening.c          listeners that lose their names while they serve
  *   stopping.c           the ways to end
  *   supervisor-state.c   what all of them ask
@@ -16,9 +17,9 @@
 #include "supervisor/processors.h"
 #include "supervisor/report.h"
 #include "supervisor/server-pool.h"
+#include "supervisor/serving.h"
 #include "supervisor/slots.h"
 #include "supervisor/supervisor.h"
-#include "supervisor/unit.h"
 #include "supervisor/waiting.h"
 
 enum supervisor_state {
@@ -26,6 +27,20 @@ enum supervisor_state {
     SUPERVISOR_SERVING,
     SUPERVISOR_DRAINING, /* no new connections; handlers finish */
     SUPERVISOR_STOPPING, /* handlers have been told to end */
+};
+
+enum reload_state {
+    RELOAD_NONE,
+    RELOAD_STARTING, /* the sockets of supervisor->next are being made */
+    RELOAD_EMPTYING, /* the fork servers leave, so that the slots can be divided anew */
+    RELOAD_RENEWING, /* the new ones are not there yet */
+};
+
+struct reload {
+    enum reload_state state;
+    bool again;              /* asked for meanwhile */
+    sd_event_source *waiter; /* for children that are half-made */
+    sd_event_source *sweeper;
 };
 
 struct supervisor {
@@ -40,11 +55,10 @@ struct supervisor {
     struct slots *slots;
     struct waiting *waiting;
     struct server_pool *pool;
-    struct unit_socket **sockets;
-    uint32_t n_sockets, n_started; /* they start one after another */
-    struct unit **units;
-    uint32_t n_units;
-    struct fork_server_unit *server_units;
+    struct serving now;
+    struct serving next;  /* before the start, and while reloading */
+    struct serving *gone; /* of before, or that did not come to serve: their sockets are stopping */
+    struct reload reload;
     uint64_t *told; /* per slot: the key of the handler that has had its SIGTERM */
     sd_event_source *watchdog_timer;
     sd_event_source *stop_timer;    /* to SIGKILL */
@@ -60,12 +74,27 @@ struct supervisor {
 unsigned supervisor_count_running(const struct supervisor *supervisor);
 bool supervisor_sockets_are_stopped(const struct supervisor *supervisor);
 void supervisor_report_state(struct supervisor *supervisor);
+/* The memory for these units; living: how many handlers each has that are to be in it, or NULL. */
+int supervisor_divide_slots(const struct supervisor *supervisor, const struct serving *serving,
+                            const uint32_t *living, struct slots **ret_slots);
+/* Makes a unit's service, or fits the one it has to the unit and the slots as they are now. */
+int supervisor_prepare_service(struct supervisor *supervisor, struct unit *unit);
 
 /* stopping.c: SIGQUIT, SIGTERM, and looking whether everything is over. */
 void supervisor_drain(struct supervisor *supervisor);
 void supervisor_stop(struct supervisor *supervisor);
 void supervisor_signal_handlers(struct supervisor *supervisor, int signal_number);
 void supervisor_end_if_done(struct supervisor *supervisor);
+
+/* reload.c: SIGHUP, and what concerns a reload that is under way. */
+void supervisor_reload(struct supervisor *supervisor);
+void supervisor_abort_reload(struct supervisor *supervisor);
+void supervisor_on_socket_of_reload(struct supervisor *supervisor, struct unit_socket *socket);
+void supervisor_on_servers_of_reload(struct supervisor *supervisor, bool all_ready);
+/* The next reload, if one was asked for meanwhile. */
+void supervisor_end_reload(struct supervisor *supervisor, bool done);
+/* Commands of sockets that do not serve (yet, or any more). */
+bool supervisor_reload_has_pid(const struct supervisor *supervisor, pid_t pid);
 
 /* listening.c: 0, or a negative errno. Names that are taken away, and traffic that starts a
  * service.

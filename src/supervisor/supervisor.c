@@ -58,10 +58,10 @@ static void raise_open_files(struct supervisor *supervisor)
 
 static void say_ready(struct supervisor *supervisor)
 {
-    for (uint32_t i = 0; i < supervisor->n_sockets; i++)
-        for (size_t j = 0; j < supervisor->sockets[i]->n_listeners; j++)
+    for (uint32_t i = 0; i < supervisor->now.n_sockets; i++)
+        for (size_t j = 0; j < supervisor->now.sockets[i]->n_listeners; j++)
             log_info("listening on \"%s\"",
-                     listener_address(supervisor->sockets[i]->listeners[j].listener));
+                     listener_address(supervisor->now.sockets[i]->listeners[j].listener));
     notify_state(supervisor->notify, "READY=1");
     supervisor_report_state(supervisor);
 }
@@ -82,10 +82,10 @@ static void start_servers(struct supervisor *supervisor)
 {
     int r = 0;
 
-    for (uint32_t i = 0; i < supervisor->n_units && r >= 0; i++)
-        r = supervisor_watch_traffic(supervisor->units[i]);
-    for (uint32_t i = 0; i < supervisor->n_sockets && r >= 0; i++)
-        r = supervisor_watch_listeners(supervisor, supervisor->sockets[i]);
+    for (uint32_t i = 0; i < supervisor->now.n_units && r >= 0; i++)
+        r = supervisor_watch_traffic(supervisor->now.units[i]);
+    for (uint32_t i = 0; i < supervisor->now.n_sockets && r >= 0; i++)
+        r = supervisor_watch_listeners(supervisor, supervisor->now.sockets[i]);
     if (r >= 0)
         r = server_pool_start(supervisor->pool);
     if (r >= 0)
@@ -96,10 +96,10 @@ static void start_servers(struct supervisor *supervisor)
 
 static void start_next_socket(struct supervisor *supervisor)
 {
-    if (supervisor->n_started == supervisor->n_sockets)
+    if (supervisor->now.n_started == supervisor->now.n_sockets)
         start_servers(supervisor);
     else
-        unit_socket_start(supervisor->sockets[supervisor->n_started++]);
+        unit_socket_start(supervisor->now.sockets[supervisor->now.n_started++]);
 }
 
 static int exit_status_of(int error)
@@ -118,6 +118,10 @@ static void on_socket_changed(struct unit_socket *socket, void *userdata)
 {
     struct supervisor *supervisor = userdata;
 
+    if (serving_find_socket(&supervisor->now, socket->name) != socket) {
+        supervisor_on_socket_of_reload(supervisor, socket);
+        return;
+    }
     if (socket->error < 0)
         give_up(supervisor, exit_status_of(socket->error));
     if (supervisor->state == SUPERVISOR_STARTING && socket->state == UNIT_SOCKET_LISTENING)
@@ -145,7 +149,7 @@ static bool was_refused(const struct spawn_record *record)
 static void on_exit_of_handler(void *userdata, uint32_t slot, const struct handler_exit *end)
 {
     struct supervisor *supervisor = userdata;
-    struct unit *unit = supervisor->units[slots_unit_of(supervisor->slots, slot)];
+    struct unit *unit = supervisor->now.units[slots_unit_of(supervisor->slots, slot)];
     struct spawn_record *record = &supervisor->slots->records[slot];
     uint32_t program = unit->service != NULL ? service_program(unit->service) : 0;
     bool ignore_failure = unit->programs[program].ignore_failure;
@@ -188,10 +192,10 @@ static bool is_waited_for(void *userdata, pid_t pid)
 {
     const struct supervisor *supervisor = userdata;
 
-    for (uint32_t i = 0; i < supervisor->n_sockets; i++)
-        if (commands_pid(supervisor->sockets[i]->running) == pid)
+    for (uint32_t i = 0; i < supervisor->now.n_sockets; i++)
+        if (commands_pid(supervisor->now.sockets[i]->running) == pid)
             return true;
-    return server_pool_has_pid(supervisor->pool, pid);
+    return supervisor_reload_has_pid(supervisor, pid) || server_pool_has_pid(supervisor->pool, pid);
 }
 
 static void on_child_signal(void *userdata)
@@ -207,7 +211,7 @@ static pid_t server_pid(void *userdata, uint32_t index)
 /* Connections that were closed because of a limit since the last look. */
 static void tell_refusals(struct supervisor *supervisor)
 {
-    for (uint32_t i = 0; i < supervisor->n_units; i++) {
+    for (uint32_t i = 0; i < supervisor->now.n_units; i++) {
         struct slots_unit *unit = &supervisor->slots->units[i];
 
         if (atomic_load(&unit->refused_news) == 0 || atomic_exchange(&unit->refused_news, 0) == 0)
@@ -215,7 +219,7 @@ static void tell_refusals(struct supervisor *supervisor)
         if (log_limit_pass(&supervisor->refusals, "refusals"))
             log_warning("\"%s\" is at a limit, or its conditions are not met: %" PRIu64
                         " connections were refused so far",
-                        supervisor->units[i]->name, atomic_load(&unit->refused));
+                        supervisor->now.units[i]->name, atomic_load(&unit->refused));
     }
 }
 
@@ -224,9 +228,9 @@ static void on_looked(void *userdata)
     struct supervisor *supervisor = userdata;
 
     tell_refusals(supervisor);
-    for (uint32_t i = 0; i < supervisor->n_units; i++)
-        if (supervisor->units[i]->service != NULL)
-            service_on_room(supervisor->units[i]->service);
+    for (uint32_t i = 0; i < supervisor->now.n_units; i++)
+        if (supervisor->now.units[i]->service != NULL)
+            service_on_room(supervisor->now.units[i]->service);
     if (supervisor->state == SUPERVISOR_STOPPING)
         supervisor_signal_handlers(supervisor, SIGTERM);
     if (supervisor->state != SUPERVISOR_STARTING)
@@ -241,14 +245,16 @@ static void on_servers_ready(void *userdata)
     if (supervisor->state == SUPERVISOR_STARTING) {
         supervisor->state = SUPERVISOR_SERVING;
         say_ready(supervisor);
+        supervisor_end_reload(supervisor, false);
     }
+    supervisor_on_servers_of_reload(supervisor, true);
     if (supervisor->watchdog_owed) {
         supervisor->watchdog_owed = false;
         notify_state(supervisor->notify, "WATCHDOG=1");
     }
-    for (uint32_t i = 0; i < supervisor->n_units; i++)
-        if (supervisor->units[i]->service != NULL)
-            service_on_servers(supervisor->units[i]->service);
+    for (uint32_t i = 0; i < supervisor->now.n_units; i++)
+        if (supervisor->now.units[i]->service != NULL)
+            service_on_servers(supervisor->now.units[i]->service);
 }
 
 static void on_server_death(void *userdata)
@@ -256,9 +262,10 @@ static void on_server_death(void *userdata)
     struct supervisor *supervisor = userdata;
 
     waiting_look(supervisor->waiting); /* what it left behind */
-    for (uint32_t i = 0; i < supervisor->n_units; i++)
-        if (supervisor->units[i]->service != NULL)
-            service_on_servers(supervisor->units[i]->service);
+    supervisor_on_servers_of_reload(supervisor, false);
+    for (uint32_t i = 0; i < supervisor->now.n_units; i++)
+        if (supervisor->now.units[i]->service != NULL)
+            service_on_servers(supervisor->now.units[i]->service);
     supervisor_end_if_done(supervisor);
 }
 
@@ -266,9 +273,9 @@ static void on_server_message(void *userdata, const struct server_message *messa
 {
     struct supervisor *supervisor = userdata;
 
-    if (message->unit >= supervisor->n_units)
+    if (message->unit >= supervisor->now.n_units)
         return;
-    struct unit *unit = supervisor->units[message->unit];
+    struct unit *unit = supervisor->now.units[message->unit];
     if (message->type == SERVER_MESSAGE_STARTED && unit->service != NULL)
         service_on_started(unit->service, message);
     else if (message->type == SERVER_MESSAGE_TROUBLE &&
@@ -285,10 +292,19 @@ static const struct fork_server_unit *units_for_server(void *userdata, size_t *r
 {
     struct supervisor *supervisor = userdata;
 
-    for (uint32_t i = 0; i < supervisor->n_units; i++)
-        supervisor->server_units[i] = unit_for_fork_server(supervisor->units[i]);
-    *ret_n = supervisor->n_units;
-    return supervisor->server_units;
+    *ret_n = supervisor->now.n_units;
+    return serving_for_fork_server(&supervisor->now);
+}
+
+/* From a terminal that was closed it means the end, from anybody else "read your units again". */
+static void on_hangup(struct supervisor *supervisor, bool from_kernel)
+{
+    if (supervisor->options.ignore_hangup)
+        return;
+    if (supervisor->options.reload == NULL || from_kernel)
+        supervisor_stop(supervisor);
+    else
+        supervisor_reload(supervisor);
 }
 
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
@@ -303,13 +319,12 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
     case SIGUSR1:
     case SIGUSR2: /* the program's, when there is one */
         for (uint32_t i = 0; i < supervisor->slots->header->n_slots; i++)
-            if (supervisor->units[slots_unit_of(supervisor->slots, i)]->service != NULL &&
+            if (supervisor->now.units[slots_unit_of(supervisor->slots, i)]->service != NULL &&
                 atomic_load(&supervisor->slots->records[i].pid) > 0)
                 (void)kill(supervisor->slots->records[i].pid, (int)info->ssi_signo);
         break;
     case SIGHUP:
-        if (!supervisor->options.ignore_hangup)
-            supervisor_stop(supervisor);
+        on_hangup(supervisor, info->ssi_code == SI_KERNEL);
         break;
     default:
         supervisor_stop(supervisor);
@@ -371,16 +386,11 @@ int supervisor_new(const struct supervisor_options *options, struct supervisor *
 
 int supervisor_add_socket(struct supervisor *supervisor, const struct supervisor_socket *config)
 {
-    struct unit_socket **sockets =
-        realloc(supervisor->sockets, (supervisor->n_sockets + 1) * sizeof(*supervisor->sockets));
+    struct unit_socket *socket;
+    int r = serving_add_socket(&supervisor->next, config, &socket);
 
-    if (sockets == NULL)
-        return -ENOMEM;
-    supervisor->sockets = sockets;
-    int r = unit_socket_new(config, &sockets[supervisor->n_sockets]);
     if (r < 0)
         return r;
-    struct unit_socket *socket = sockets[supervisor->n_sockets++];
     socket->event = supervisor->event;
     socket->open_files = &supervisor->open_files;
     socket->changed = on_socket_changed;
@@ -390,19 +400,27 @@ int supervisor_add_socket(struct supervisor *supervisor, const struct supervisor
 
 int supervisor_add_unit(struct supervisor *supervisor, const struct supervisor_unit *config)
 {
-    struct unit **units =
-        realloc(supervisor->units, (supervisor->n_units + 1) * sizeof(*supervisor->units));
+    return serving_add_unit(&supervisor->next, config);
+}
 
-    if (units == NULL)
-        return -ENOMEM;
-    supervisor->units = units;
-    int r =
-        unit_new(config, supervisor->sockets, supervisor->n_sockets, &units[supervisor->n_units]);
-    if (r < 0)
-        return r;
-    units[supervisor->n_units]->index = supervisor->n_units;
-    supervisor->n_units++;
-    return 0;
+void supervisor_own(struct supervisor *supervisor, void *owner)
+{
+    supervisor->next.owner = owner;
+}
+
+bool supervisor_serves(const struct supervisor *supervisor, const char *socket)
+{
+    return serving_find_socket(&supervisor->now, socket) != NULL;
+}
+
+/* Sockets, units, and at last what they pointed to. */
+static void free_serving(struct supervisor *supervisor, struct serving *serving)
+{
+    void *owner = serving->owner;
+
+    serving_done(serving);
+    if (owner != NULL)
+        supervisor->options.release(supervisor->options.userdata, owner);
 }
 
 struct supervisor *supervisor_free(struct supervisor *supervisor)
@@ -416,16 +434,20 @@ struct supervisor *supervisor_free(struct supervisor *supervisor)
     sd_event_source_disable_unref(supervisor->backlog_timer);
     server_pool_free(supervisor->pool);
     waiting_free(supervisor->waiting);
-    for (uint32_t i = 0; i < supervisor->n_units; i++)
-        unit_free(supervisor->units[i]);
-    for (uint32_t i = 0; i < supervisor->n_sockets; i++)
-        unit_socket_free(supervisor->sockets[i]);
+    sd_event_source_disable_unref(supervisor->reload.waiter);
+    sd_event_source_disable_unref(supervisor->reload.sweeper);
+    free_serving(supervisor, &supervisor->now);
+    free_serving(supervisor, &supervisor->next);
+    while (supervisor->gone != NULL) {
+        struct serving *gone = supervisor->gone;
+
+        supervisor->gone = gone->next;
+        free_serving(supervisor, gone);
+        free(gone);
+    }
     slots_free(supervisor->slots);
     notify_free(supervisor->notify);
     sd_event_unref(supervisor->event);
-    free(supervisor->sockets);
-    free(supervisor->units);
-    free(supervisor->server_units);
     free(supervisor->told);
     free(supervisor);
     return NULL;
@@ -433,22 +455,12 @@ struct supervisor *supervisor_free(struct supervisor *supervisor)
 
 static int make_slots(struct supervisor *supervisor)
 {
-    cleanup_free struct slots_request *requests = calloc(supervisor->n_units, sizeof(*requests));
+    int r = supervisor_divide_slots(supervisor, &supervisor->now, NULL, &supervisor->slots);
 
-    if (requests == NULL)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < supervisor->n_units; i++)
-        requests[i] = (struct slots_request){
-            .n_slots = supervisor->units[i]->max_connections,
-            .n_listeners = (uint32_t)unit_count_listeners(supervisor->units[i]),
-        };
-    int r =
-        slots_new(requests, supervisor->n_units, supervisor->options.n_servers, &supervisor->slots);
     if (r < 0)
         return r;
     supervisor->told = calloc(supervisor->slots->header->n_slots, sizeof(*supervisor->told));
-    supervisor->server_units = calloc(supervisor->n_units, sizeof(*supervisor->server_units));
-    return supervisor->told == NULL || supervisor->server_units == NULL ? -ENOMEM : 0;
+    return supervisor->told == NULL ? -ENOMEM : 0;
 }
 
 static int make_waiting_and_pool(struct supervisor *supervisor)
@@ -484,20 +496,6 @@ static int make_waiting_and_pool(struct supervisor *supervisor)
                            &supervisor->pool);
 }
 
-static int prepare_unit(struct supervisor *supervisor, struct unit *unit)
-{
-    const struct service_options options = {
-        .event = supervisor->event,
-        .pool = supervisor->pool,
-        .slots = supervisor->slots,
-        .name = unit->name,
-        .unit = unit->index,
-        .n_programs = (uint32_t)unit->config.n_programs,
-    };
-
-    return unit->config.accept ? 0 : service_new(&options, &unit->service);
-}
-
 static int add_signals_and_watchdog(struct supervisor *supervisor)
 {
     uint64_t period;
@@ -518,6 +516,8 @@ static int add_signals_and_watchdog(struct supervisor *supervisor)
 
 static int set_up(struct supervisor *supervisor)
 {
+    supervisor->now = supervisor->next;
+    supervisor->next = (struct serving){0};
     raise_open_files(supervisor);
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* what handlers leave behind comes to us */
     int r = make_slots(supervisor);
@@ -526,8 +526,8 @@ static int set_up(struct supervisor *supervisor)
     r = make_waiting_and_pool(supervisor);
     if (r < 0)
         return r;
-    for (uint32_t i = 0; i < supervisor->n_units; i++) {
-        r = prepare_unit(supervisor, supervisor->units[i]);
+    for (uint32_t i = 0; i < supervisor->now.n_units; i++) {
+        r = supervisor_prepare_service(supervisor, supervisor->now.units[i]);
         if (r < 0)
             return r;
     }

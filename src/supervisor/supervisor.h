@@ -4,8 +4,8 @@
  * waiting for every handler; it never sits in the path of a connection.
  *
  * Calling order: supervisor_block_signals() first thing in the process, supervisor_new(),
- * supervisor_add_socket() for each socket, supervisor_add_unit() for each unit, supervisor_run(),
- * supervisor_free().
+ * supervisor_add_socket() for each socket, supervisor_add_unit() for each unit, supervisor_own(),
+ * supervisor_run(), supervisor_free().
  */
 #pragma once
 
@@ -26,6 +26,13 @@ struct supervisor_options {
     enum report_level to_manager, to_log;
     bool ignore_hangup; /* started by nohup(1) or the like */
     bool once; /* end with the status of the first program (a unit without accept) that ends */
+
+    /* SIGHUP: adds what is to be served from now on, by supervisor_add_socket() and _add_unit(),
+     * and says whose it is, also when it fails (then it has said why). NULL: SIGHUP stops. */
+    int (*reload)(void *userdata, struct supervisor *supervisor, void **ret_owner);
+    /* Nothing of that owner is used any more. */
+    void (*release)(void *userdata, void *owner);
+    void *userdata;
 };
 
 enum socket_commands {
@@ -40,7 +47,7 @@ enum socket_commands {
 struct supervisor_socket {
     const char *name;                  /* for messages: "foo.socket" */
     const struct socket_unit *unit;    /* NULL: all listeners are there, and stay as they are */
-    struct listener *const *listeners; /* those that are NULL are made from the unit */
+    struct listener *const *listeners; /* those that are NULL are made from the unit; NULL: all */
     size_t n_listeners;
     uid_t owner; /* of what is made: SocketUser=; (uid_t)-1 */
     gid_t group;
@@ -55,7 +62,7 @@ struct supervisor_unit_socket {
 };
 
 /* What is started for it. Everything that is pointed to, but for the lists of sockets and programs,
- * must live as long as the supervisor. */
+ * must live until its owner is released, or as long as the supervisor. */
 struct supervisor_unit {
     const char *name;         /* for reports */
     bool accept;              /* one handler per connection */
@@ -84,7 +91,12 @@ int supervisor_new(const struct supervisor_options *options, struct supervisor *
 int supervisor_add_socket(struct supervisor *supervisor, const struct supervisor_socket *socket);
 /* -EINVAL for a socket that is not there; -ENOMEM. */
 int supervisor_add_unit(struct supervisor *supervisor, const struct supervisor_unit *unit);
+/* Whose all is that was added: given to release() when it is not used any more. */
+void supervisor_own(struct supervisor *supervisor, void *owner);
 struct supervisor *supervisor_free(struct supervisor *supervisor);
+
+/* Whether it listens for a socket of that name. */
+bool supervisor_serves(const struct supervisor *supervisor, const char *socket);
 
 /* Serves until it is told to stop: an exit status, or a negative errno when it could not begin (it
  * has said why). */

@@ -38,7 +38,7 @@ int unit_socket_new(const struct supervisor_socket *config, struct unit_socket *
     socket->fds = calloc(config->n_listeners + 1, sizeof(*socket->fds));
     if (socket->name == NULL || socket->listeners == NULL || socket->fds == NULL)
         return -ENOMEM;
-    for (size_t i = 0; i < config->n_listeners; i++)
+    for (size_t i = 0; config->listeners != NULL && i < config->n_listeners; i++)
         socket->listeners[i].listener = config->listeners[i];
     socket->n_listeners = config->n_listeners;
     *ret_socket = take_pointer(&socket);
@@ -86,6 +86,14 @@ static void say_problems(const struct problems *problems)
                     problems->list[i].text);
 }
 
+static bool inherits_any(const struct unit_socket *socket)
+{
+    for (size_t i = 0; i < socket->n_listeners; i++)
+        if (socket->listeners[i].heir_of != NULL)
+            return true;
+    return false;
+}
+
 static int make_listener(struct unit_socket *socket, size_t index)
 {
     cleanup(problems_done) struct problems problems = {0};
@@ -117,16 +125,18 @@ static int listen_on_all(struct unit_socket *socket)
 
     for (size_t i = 0; i < socket->n_listeners && r >= 0; i++) {
         struct unit_listener *one = &socket->listeners[i];
+        const struct unit_listener *here = one->heir_of != NULL ? one->heir_of : one;
 
-        if (one->listener == NULL) {
+        if (here->listener == NULL) {
             r = make_listener(socket, i);
             made = true;
         }
         if (r >= 0 && socket->unit != NULL)
-            r = listener_connection_options(socket->unit, listener_family(one->listener),
+            r = listener_connection_options(socket->unit, listener_family(here->listener),
                                             &one->options, &one->n_options);
     }
-    if (r < 0 || !made) /* links to a passed one are the passer's */
+    /* Links to a passed one are the passer's; those of an heir are there. */
+    if (r < 0 || !made || inherits_any(socket))
         return r;
     symlinks_make(socket->unit, &problems);
     socket->has_links = true;
@@ -158,6 +168,87 @@ size_t unit_socket_list(const struct unit_socket *socket, bool with_draining,
             .fd = socket->draining[i].fd, .options = one->options, .n_options = one->n_options};
     }
     return n;
+}
+
+/* ---- Handing over at a reload ---------------------------------------------------------------- */
+
+void unit_socket_inherit(struct unit_socket *heir, struct unit_socket *before)
+{
+    for (size_t i = 0; i < heir->n_listeners; i++) {
+        const struct listener_request request = {.unit = heir->unit, .index = i};
+
+        for (size_t j = 0; heir->listeners[i].heir_of == NULL && j < before->n_listeners; j++)
+            if (before->listeners[j].listener != NULL &&
+                listener_is_same(before->listeners[j].listener, &request))
+                heir->listeners[i].heir_of = &before->listeners[j];
+    }
+}
+
+bool unit_socket_can_take_over(const struct unit_socket *heir)
+{
+    for (size_t i = 0; i < heir->n_listeners; i++)
+        if (heir->listeners[i].heir_of != NULL && heir->listeners[i].heir_of->listener == NULL)
+            return false;
+    return true;
+}
+
+/* Old sockets of a listener go where it goes. */
+static void take_over_draining(struct unit_socket *heir, size_t index, struct unit_socket *before)
+{
+    size_t kept = 0, n = before->n_draining;
+
+    for (size_t i = 0; i < n; i++) {
+        if (heir->listeners[index].heir_of == &before->listeners[before->draining[i].listener])
+            unit_socket_drain(heir, index, before->draining[i].fd);
+        else
+            before->draining[kept++] = before->draining[i];
+    }
+    before->n_draining = kept;
+}
+
+void unit_socket_take_over(struct unit_socket *heir, struct unit_socket *before)
+{
+    for (size_t i = 0; i < heir->n_listeners; i++)
+        take_over_draining(heir, i, before);
+    for (size_t i = 0; i < heir->n_listeners; i++) {
+        struct unit_listener *one = &heir->listeners[i];
+        const struct listener_request request = {.unit = heir->unit, .index = i};
+
+        if (one->heir_of == NULL || one->heir_of < before->listeners ||
+            one->heir_of >= before->listeners + before->n_listeners)
+            continue;
+        heir->took_over = true;
+        one->listener = take_pointer(&one->heir_of->listener);
+        one->watch = take_pointer(&one->heir_of->watch);
+        one->heir_of = NULL;
+        listener_continue(one->listener, &request);
+    }
+}
+
+static bool same_links(const struct socket_unit *one, const struct socket_unit *other)
+{
+    if (one->symlinks.n != other->symlinks.n)
+        return false;
+    for (size_t i = 0; i < one->symlinks.n; i++)
+        if (strcmp(one->symlinks.items[i], other->symlinks.items[i]) != 0)
+            return false;
+    return true;
+}
+
+void unit_socket_continue(struct unit_socket *before, struct unit_socket *heir)
+{
+    cleanup(problems_done) struct problems problems = {0};
+
+    before->continues = heir->took_over;
+    if (!before->has_links || !heir->took_over)
+        return;
+    before->has_links = false;
+    heir->has_links = true;
+    if (same_links(before->unit, heir->unit))
+        return;
+    symlinks_remove(before->unit);
+    symlinks_make(heir->unit, &problems);
+    say_problems(&problems);
 }
 
 void unit_socket_drain(struct unit_socket *socket, size_t listener, int fd)
@@ -284,9 +375,19 @@ static void enter(struct unit_socket *socket, enum unit_socket_state state)
         run_commands(socket);
 }
 
+/* One that inherits is up already: no commands, only what it listens on besides. */
+static void start_heir(struct unit_socket *socket)
+{
+    socket->error = listen_on_all(socket);
+    enter(socket, socket->error < 0 ? UNIT_SOCKET_STOPPED : UNIT_SOCKET_LISTENING);
+}
+
 void unit_socket_start(struct unit_socket *socket)
 {
-    enter(socket, UNIT_SOCKET_START_PRE);
+    if (inherits_any(socket))
+        start_heir(socket);
+    else
+        enter(socket, UNIT_SOCKET_START_PRE);
 }
 
 void unit_socket_stop(struct unit_socket *socket)
@@ -300,8 +401,9 @@ void unit_socket_stop(struct unit_socket *socket)
         socket->state = UNIT_SOCKET_INTERRUPTED;
         commands_stop(socket->running);
         break;
-    case UNIT_SOCKET_LISTENING:
-        enter(socket, UNIT_SOCKET_STOP_PRE);
+    case UNIT_SOCKET_LISTENING: /* the unit of an heir that did not come to serve stays up */
+        enter(socket, inherits_any(socket) || socket->continues ? UNIT_SOCKET_STOPPED
+                                                                : UNIT_SOCKET_STOP_PRE);
         break;
     default:
         break; /* on its way */

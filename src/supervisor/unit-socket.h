@@ -38,8 +38,10 @@ enum unit_socket_state {
 
 /* A listener of it. */
 struct unit_listener {
-    struct listener *listener;           /* NULL when it does not listen (yet, or any more) */
-    struct watch *watch;                 /* NULL for those without a path */
+    struct listener *listener;     /* NULL when it does not listen (yet, or any more) */
+    struct unit_listener *heir_of; /* of the socket of before a reload, whose listener it will get;
+                                      NULL */
+    struct watch *watch;           /* NULL for those without a path */
     struct spawn_socket_option *options; /* of its connections */
     size_t n_options;
 };
@@ -54,7 +56,8 @@ struct unit_socket {
     gid_t group;
     const struct plan_source *commands[SOCKET_N_COMMANDS];
     size_t n_commands[SOCKET_N_COMMANDS];
-    bool has_links; /* Symlinks= were made */
+    bool has_links;            /* Symlinks= were made */
+    bool took_over, continues; /* something from its unit of before; in its unit of next */
     const struct rlimit *open_files;
     struct unit_listener *listeners;
     size_t n_listeners;
@@ -77,6 +80,16 @@ struct unit_socket *unit_socket_free(struct unit_socket *socket);
 /* Set event, open_files, changed and userdata first. changed may be called before these return. */
 void unit_socket_start(struct unit_socket *socket);
 void unit_socket_stop(struct unit_socket *socket);
+
+/* At a reload, before the start: has the socket take over those listeners of one that serves which
+ * it would make the same. */
+void unit_socket_inherit(struct unit_socket *heir, struct unit_socket *before);
+/* … and after it: whether what it wants is still there; and they change hands now. */
+bool unit_socket_can_take_over(const struct unit_socket *heir);
+void unit_socket_take_over(struct unit_socket *heir, struct unit_socket *before);
+/* The unit goes on in its heir, which has taken over what it wanted: links to its node, too. What
+ * is left of it stops without commands then. */
+void unit_socket_continue(struct unit_socket *before, struct unit_socket *heir);
 
 /* Writes down what a fork server that starts now shall know: how many. */
 size_t unit_socket_list(const struct unit_socket *socket, bool with_draining,

@@ -27,7 +27,7 @@ size_t unit_count_listeners(const struct unit *unit)
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < unit->n_sockets; i++)
+    for (size_t i = 0; !unit->is_leaving && i < unit->n_sockets; i++)
         n += unit->sockets[i]->n_listeners;
     return n;
 }
@@ -64,7 +64,7 @@ static int find_sockets(const struct supervisor_unit *config, struct unit_socket
 
 bool unit_has_socket(const struct unit *unit, const struct unit_socket *socket)
 {
-    for (size_t i = 0; i < unit->n_sockets; i++)
+    for (size_t i = 0; !unit->is_leaving && i < unit->n_sockets; i++)
         if (unit->sockets[i] == socket)
             return true;
     return false;
@@ -114,6 +114,10 @@ struct fork_server_unit unit_for_fork_server(struct unit *unit)
     struct fork_server_unit result = unit->config;
 
     result.listeners = unit->listeners;
+    if (unit->is_leaving) {
+        result.n_programs = 0;
+        return result;
+    }
     /* Without accept the program that runs keeps an old socket itself; one that does not run would
      * have been started if anybody waited there. */
     for (size_t i = 0; i < unit->n_sockets; i++)

@@ -22,6 +22,7 @@ struct unit {
     bool *starts;                 /* of each: its traffic starts the unit */
     size_t n_sockets;
     struct service *service; /* without accept */
+    bool is_leaving; /* since a reload: only its handlers are left, it has no sockets any more */
 };
 
 /* sockets are all of the supervisor's, and outlive the unit. */

@@ -170,7 +170,7 @@ static bool discover(struct waiting *waiting)
     for (uint32_t slot = 0; slot < slots->header->n_slots; slot++) {
         uint64_t key = atomic_load(&slots->owners[slot]);
 
-        if (key == waiting->known[slot] || key == 0)
+        if (key == waiting->known[slot] || key == 0 || key == SLOT_CLOSED)
             continue;
         if (atomic_load(&slots->records[slot].pid) == 0) {
             reserved = true;
@@ -329,6 +329,59 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
     (void)source;
     (void)usec;
     waiting_look(userdata);
+    return 0;
+}
+
+/* ---- Moving ------------------------------------------------------------------------------------
+ */
+
+bool waiting_has_half_made(const struct waiting *waiting)
+{
+    for (uint32_t i = 0; i < waiting->n_young; i++)
+        if (atomic_load(&waiting->slots->records[waiting->young[i].slot].step) < SPAWN_EXEC)
+            return true;
+    return false;
+}
+
+static void move_children(struct waiting *waiting, const uint32_t *map, uint64_t *known,
+                          int *pidfds)
+{
+    for (uint32_t i = 0; i < waiting->slots->header->n_slots; i++) {
+        struct epoll_event event = {.events = EPOLLIN, .data.u32 = map[i]};
+
+        if (waiting->known[i] == 0)
+            continue;
+        known[map[i]] = waiting->known[i];
+        pidfds[map[i]] = waiting->pidfds[i];
+        if (waiting->pidfds[i] >= 0)
+            (void)epoll_ctl(waiting->epoll_fd, EPOLL_CTL_MOD, waiting->pidfds[i], &event);
+    }
+    for (uint32_t i = 0; i < waiting->n_young; i++)
+        waiting->young[i].slot = map[waiting->young[i].slot];
+}
+
+int waiting_move(struct waiting *waiting, struct slots *slots, const uint32_t *map)
+{
+    uint32_t n = slots->header->n_slots, before = waiting->slots->header->n_slots;
+    cleanup_free uint64_t *known = calloc(n, sizeof(*known));
+    cleanup_free int *pidfds = malloc(n * sizeof(*pidfds));
+    struct young *young =
+        realloc(waiting->young, (n > before ? n : before) * sizeof(*waiting->young));
+
+    if (young != NULL)
+        waiting->young = young;
+    if (known == NULL || pidfds == NULL || young == NULL)
+        return -ENOMEM;
+    memset(pidfds, -1, n * sizeof(*pidfds));
+    move_children(waiting, map, known, pidfds);
+    free(waiting->known);
+    free(waiting->pidfds);
+    waiting->known = take_pointer(&known);
+    waiting->pidfds = take_pointer(&pidfds);
+    atomic_store(&slots->header->looks_begun, atomic_load(&waiting->slots->header->looks_begun));
+    atomic_store(&slots->header->looks_done, atomic_load(&waiting->slots->header->looks_done));
+    atomic_store(&slots->header->supervisor_asleep, waiting->awake ? 0 : 1);
+    waiting->slots = slots;
     return 0;
 }
 
