@@ -58,8 +58,23 @@ static int take_report(struct supervisor_options *options, const char *verb, con
     return 0;
 }
 
+/* It is the process's own, and at once: what is wrong with later options is said by it. */
+static int take_log_level(const char *verb, const char *text)
+{
+    int level;
+
+    if (log_parse_level(text, &level) < 0)
+        return usage_error(verb,
+                           "--log-level takes emerg, alert, crit, err, warning, notice, info, "
+                           "debug or 0 to 7, not \"%s\"",
+                           text);
+    log_set_level(level);
+    return 0;
+}
+
 void serve_options_init(struct supervisor_options *options)
 {
+    log_level_from_environment();
     *options = (struct supervisor_options){
         .stop_timeout_usec = DEFAULT_STOP_TIMEOUT,
         .to_manager = REPORT_EXITS,
@@ -81,6 +96,9 @@ int serve_options_take(struct supervisor_options *options, const char *verb, int
         break;
     case SERVE_OPTION_REPORT:
         r = take_report(options, verb, value);
+        break;
+    case SERVE_OPTION_LOG_LEVEL:
+        r = take_log_level(verb, value);
         break;
     default:
         return 0;

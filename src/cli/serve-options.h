@@ -13,20 +13,24 @@ enum serve_option {
     SERVE_OPTION_FORK_SERVERS = 768,
     SERVE_OPTION_STOP_TIMEOUT,
     SERVE_OPTION_REPORT,
+    SERVE_OPTION_LOG_LEVEL,
 };
 /* clang-format off */
 #define SERVE_OPTIONS                                                                              \
     {"fork-servers", required_argument, NULL, SERVE_OPTION_FORK_SERVERS},                          \
     {"stop-timeout", required_argument, NULL, SERVE_OPTION_STOP_TIMEOUT},                          \
-    {"report", required_argument, NULL, SERVE_OPTION_REPORT}
+    {"report", required_argument, NULL, SERVE_OPTION_REPORT},                                      \
+    {"log-level", required_argument, NULL, SERVE_OPTION_LOG_LEVEL}
 /* clang-format on */
 #define SERVE_OPTIONS_HELP                                                                         \
     "      --stop-timeout=TIME   from SIGTERM to SIGKILL (90s)\n"                                  \
     "      --fork-servers=N      processes that create handlers (one per CPU)\n"                   \
     "      --report=WHICH        exits, failures or none (exits to the service\n"                  \
-    "                            manager, failures on standard error)\n"
+    "                            manager, failures on standard error)\n"                           \
+    "      --log-level=LEVEL     emerg, alert, crit, err, warning, notice, info,\n"                \
+    "                            debug or 0 to 7: what is written (info)\n"
 
-/* What they are without any of these options. */
+/* What they are without any of these options. Takes the level of messages from the environment. */
 void serve_options_init(struct supervisor_options *options);
 
 /* 1 when it was one of these options, 0 when it is not, -EINVAL after it has said what is wrong.

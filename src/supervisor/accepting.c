@@ -351,8 +351,11 @@ static int prepare(struct fork_server *server, struct endpoint *endpoint)
     if (r >= 0 || !log_limit_pass(&server->faults, "faults"))
         return r;
     const char *fault = source->fault != NULL ? source->fault(source->userdata) : NULL;
-    log_error("cannot start \"%s\": %s", server->setup->units[endpoint->unit].name,
-              fault != NULL ? fault : strerror(-r));
+    const char *unit = server->setup->units[endpoint->unit].name;
+    log_event(
+        &(const struct log_event){
+            .level = LOG_ERR, .id = MESSAGE_UNIT_NOT_STARTED, .unit = unit, .error = -r},
+        "cannot start \"%s\": %s", unit, fault != NULL ? fault : strerror(-r));
     return r;
 }
 

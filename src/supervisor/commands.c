@@ -229,6 +229,8 @@ static void run_next(struct commands *commands)
 
         if (r >= 0) {
             commands->pid = pid;
+            log_debug("%s of \"%s\" runs (pid %d)", commands->request.key, commands->request.unit,
+                      pid);
             r = watch_command(commands);
             if (r >= 0)
                 return;

@@ -208,7 +208,7 @@ _Noreturn void fork_server_run(const struct fork_server_setup *setup)
     struct fork_server server = {
         .setup = setup,
         .epoll_fd = -1,
-        .faults = {.interval_usec = 5 * USEC_PER_SEC, .burst = 1},
+        .faults = {.interval_usec = 5 * USEC_PER_SEC, .burst = 1, .level = LOG_ERR},
     };
     struct server_message message = {.type = SERVER_MESSAGE_READY};
     int r = set_up(&server);

@@ -12,6 +12,10 @@
 
 #define BACKLOG_LOOK_USEC (500 * USEC_PER_MSEC)
 
+/* Whoever may write to the directory can remove a socket again and again. */
+static struct log_limit rebinds = {
+    .interval_usec = 5 * USEC_PER_SEC, .burst = 5, .level = LOG_NOTICE};
+
 static int on_backlog_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
     struct supervisor *supervisor = userdata;
@@ -82,8 +86,13 @@ static void listener_is_back(struct supervisor *supervisor, const struct locatio
         accept |= unit->config.accept;
         (void)supervisor_watch_traffic(unit);
     }
-    log_notice("\"%s\" was removed; bound it anew%s", listener_address(one->listener),
-               running ? ", for the next program: the one that runs keeps the old socket" : "");
+    if (log_limit_pass(&rebinds, "removals"))
+        log_event(&(const struct log_event){.level = LOG_NOTICE,
+                                            .id = MESSAGE_LISTENER_BOUND_ANEW,
+                                            .unit = at->socket->name,
+                                            .listener = listener_address(one->listener)},
+                  "\"%s\" was removed; bound it anew%s", listener_address(one->listener),
+                  running ? ", for the next program: the one that runs keeps the old socket" : "");
     watch_resume(one->watch);
     /* A program without accept that runs has the old socket itself; one that does not run would
      * have been started if anybody waited there. */
@@ -100,18 +109,24 @@ static void listener_is_back(struct supervisor *supervisor, const struct locatio
                                          supervisor);
 }
 
-static void listener_is_displaced(struct supervisor *supervisor, const struct listener *listener)
+static void listener_is_displaced(struct supervisor *supervisor, const struct location *at,
+                                  const struct listener *listener)
 {
     const char *address = listener_address(listener);
+    const struct log_event event = {.level = LOG_ERR,
+                                    .id = MESSAGE_LISTENER_TAKEN_OVER,
+                                    .unit = at->socket->name,
+                                    .listener = address,
+                                    .error = EADDRINUSE};
     struct hark_holder holder;
     char error[24];
 
     if (hark_address_holder(address, listener_socket_type(listener), &holder) >= 0 &&
         holder.pid > 0)
-        log_error("\"%s\" was taken over by \"%s\" (pid %d): draining", address, holder.command,
-                  holder.pid);
+        log_event(&event, "\"%s\" was taken over by \"%s\" (pid %d): draining", address,
+                  holder.command, holder.pid);
     else
-        log_error("\"%s\" was taken over by another server: draining", address);
+        log_event(&event, "\"%s\" was taken over by another server: draining", address);
     supervisor->exit_status = SUPERVISOR_EXIT_DISPLACED;
     (void)snprintf(error, sizeof(error), "ERRNO=%d", EADDRINUSE);
     notify_state(supervisor->notify, error);
@@ -128,10 +143,15 @@ static void on_listener_lost(struct listener *listener, void *userdata)
         return;
     int r = listener_rebind(listener, &old_fd);
     if (r == -EADDRINUSE) {
-        listener_is_displaced(supervisor, listener); /* frees it, and its watch */
+        listener_is_displaced(supervisor, &at, listener); /* frees it, and its watch */
     } else if (r < 0) {
-        log_warning("\"%s\" was removed and cannot be bound anew: %s; trying again",
-                    listener_address(listener), strerror(-r));
+        log_event(&(const struct log_event){.level = LOG_WARNING,
+                                            .id = MESSAGE_LISTENER_LOST,
+                                            .unit = at.socket->name,
+                                            .listener = listener_address(listener),
+                                            .error = -r},
+                  "\"%s\" was removed and cannot be bound anew: %s; trying again",
+                  listener_address(listener), strerror(-r));
         watch_retry(at.socket->listeners[at.index].watch);
     } else {
         listener_is_back(supervisor, &at, old_fd);

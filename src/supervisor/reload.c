@@ -111,7 +111,12 @@ void supervisor_end_reload(struct supervisor *supervisor, bool done)
 
     if (reload->state != RELOAD_NONE) {
         reload->state = RELOAD_NONE;
-        log_notice("%s", done ? "reloaded" : "reload failed: everything stays as it was");
+        if (done)
+            log_event(&(const struct log_event){.level = LOG_NOTICE, .id = MESSAGE_RELOADED},
+                      "reloaded");
+        else
+            log_event(&(const struct log_event){.level = LOG_ERR, .id = MESSAGE_RELOAD_REFUSED},
+                      "reload failed: everything stays as it was");
         notify_state(supervisor->notify, "READY=1");
         supervisor_report_state(supervisor);
     }

@@ -16,7 +16,7 @@ void report_init(struct report *report, struct notify *notify)
         .notify = notify,
         .to_manager = REPORT_EXITS,
         .to_log = REPORT_FAILURES,
-        .failures = {.interval_usec = 5 * USEC_PER_SEC, .burst = 20},
+        .failures = {.interval_usec = 5 * USEC_PER_SEC, .burst = 20, .level = LOG_WARNING},
         .exits = {.interval_usec = 1 * USEC_PER_SEC, .burst = 1000},
     };
 }
@@ -67,28 +67,62 @@ static void append_error(const struct spawn_record *record, char *text, size_t s
     (void)snprintf(text + n, size - (size_t)n, " error=%s", error != NULL ? error : "unknown");
 }
 
+const char *report_describe_code(const struct handler_exit *end, char status[SIGNAL_NAME_MAX])
+{
+    if (end->code == CLD_EXITED) {
+        (void)snprintf(status, SIGNAL_NAME_MAX, "%d", end->status);
+        return "exited";
+    }
+    signal_name(end->status, status);
+    return end->code == CLD_DUMPED ? "dumped" : "killed";
+}
+
+static uint64_t runtime_of(const struct spawn_record *record, const struct handler_exit *end)
+{
+    return end->end_usec > record->start_usec ? end->end_usec - record->start_usec : 0;
+}
+
 static void send_record(struct report *report, const char *unit, const struct spawn_record *record,
                         const struct handler_exit *end)
 {
     char line[512], peer[PEER_TEXT_MAX], status[SIGNAL_NAME_MAX];
-    uint64_t runtime = end->end_usec > record->start_usec ? end->end_usec - record->start_usec : 0;
+    const char *code = report_describe_code(end, status);
 
     peer_format(&record->peer, peer);
-    if (end->code == CLD_EXITED)
-        (void)snprintf(status, sizeof(status), "%d", end->status);
-    else
-        signal_name(end->status, status);
     int n = snprintf(line, sizeof(line),
                      "X_HARK_EXIT=%.128s@%" PRIu64 " pid=%d code=%s status=%s runtime=%" PRIu64
                      "us peer=%s",
-                     unit, record->number, end->pid,
-                     end->code == CLD_EXITED   ? "exited"
-                     : end->code == CLD_DUMPED ? "dumped"
-                                               : "killed",
-                     status, runtime, peer);
+                     unit, record->number, end->pid, code, status, runtime_of(record, end), peer);
     if (record->error != 0)
         append_error(record, line + n, sizeof(line) - (size_t)n);
     notify_exit(report->notify, line);
+}
+
+static void log_exit(const char *unit, const struct spawn_record *record,
+                     const struct handler_exit *end, bool failure)
+{
+    enum spawn_step step = (enum spawn_step)record->step;
+    char text[64], reason[128], peer[PEER_TEXT_MAX], status[SIGNAL_NAME_MAX];
+    uint64_t runtime = runtime_of(record, end);
+
+    report_describe_end(end, text, sizeof(text));
+    describe_step(record, end, reason, sizeof(reason));
+    peer_format(&record->peer, peer);
+    const struct log_event event = {
+        .level = failure ? LOG_WARNING : LOG_INFO,
+        .id = failure ? MESSAGE_HANDLER_FAILED : MESSAGE_HANDLER_ENDED,
+        .unit = unit,
+        .instance = &record->number,
+        .handler = end->pid,
+        .peer = peer,
+        .exit_code = report_describe_code(end, status),
+        .exit_status = status,
+        .runtime_usec = &runtime,
+        .step = reason[0] != '\0' ? spawn_step_name(step) : NULL,
+        .error = record->error,
+    };
+    log_event(&event, "\"%s@%" PRIu64 "\" (pid %d) %s%s", unit, record->number, end->pid, text,
+              reason);
 }
 
 bool report_was_handler(const struct spawn_record *record, const struct handler_exit *end)
@@ -102,14 +136,13 @@ bool report_exit(struct report *report, const char *unit, const struct spawn_rec
                  const struct handler_exit *end, bool ignore_failure)
 {
     bool failure = !ignore_failure && report_is_failure(end);
-    char description[64], step[128];
+    char description[64];
 
     if (!report_was_handler(record, end))
         return false;
     report->done++;
     report->failed += failure;
     report_describe_end(end, description, sizeof(description));
-    describe_step(record, end, step, sizeof(step));
     if (failure)
         (void)snprintf(report->last_failure, sizeof(report->last_failure),
                        "%.64s@%" PRIu64 " (pid %d) %s", unit, record->number, end->pid,
@@ -118,11 +151,9 @@ bool report_exit(struct report *report, const char *unit, const struct spawn_rec
         send_record(report, unit, record, end);
     if (failure && report->to_log >= REPORT_FAILURES) {
         if (log_limit_pass(&report->failures, "failures"))
-            log_warning("\"%s@%" PRIu64 "\" (pid %d) %s%s", unit, record->number, end->pid,
-                        description, step);
+            log_exit(unit, record, end, true);
     } else if (report->to_log == REPORT_EXITS && log_limit_pass(&report->exits, "exits")) {
-        log_info("\"%s@%" PRIu64 "\" (pid %d) %s%s", unit, record->number, end->pid, description,
-                 step);
+        log_exit(unit, record, end, false);
     }
     return true;
 }

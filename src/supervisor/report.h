@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "basic/signals.h"
 #include "libhark/spawn.h"
 #include "supervisor/log.h"
 #include "supervisor/notify.h"
@@ -37,6 +38,9 @@ bool report_exit(struct report *report, const char *unit, const struct spawn_rec
 
 /* The sentence behind "echo@17 (pid 42)": "exited with status 1", "was killed by SEGV". */
 void report_describe_end(const struct handler_exit *end, char *text, size_t size);
+
+/* The same for programs: "exited" and a number, "killed" or "dumped" and a signal's name. */
+const char *report_describe_code(const struct handler_exit *end, char status[SIGNAL_NAME_MAX]);
 
 /* systemd's idea of a failure: a status other than 0, or a signal other than HUP, INT, TERM, PIPE.
  */

@@ -13,6 +13,7 @@
 #include "basic/clock.h"
 #include "basic/signals.h"
 #include "supervisor/log.h"
+#include "supervisor/report.h"
 
 /* A server that could not even set itself up is tried again later, ever later. */
 #define RESTART_USEC     (100 * USEC_PER_MSEC)
@@ -45,6 +46,7 @@ struct server_pool {
     uint64_t pings;
     uint32_t next; /* whom to ask to start the next program */
     bool dismissed;
+    struct log_limit ends;
 };
 
 static int start_server(struct server *server);
@@ -99,15 +101,18 @@ static void restart_later(struct server *server)
 
 static void log_end(const struct server *server, const siginfo_t *info)
 {
-    char name[SIGNAL_NAME_MAX];
+    const struct handler_exit end = {
+        .pid = info->si_pid, .code = info->si_code, .status = info->si_status};
+    char text[64], status[SIGNAL_NAME_MAX];
+    const char *code = report_describe_code(&end, status);
 
-    if (info->si_code == CLD_EXITED) {
-        log_warning("fork server %u (pid %d) exited with status %d", server->index, info->si_pid,
-                    info->si_status);
-        return;
-    }
-    signal_name(info->si_status, name);
-    log_warning("fork server %u (pid %d) was killed by %s", server->index, info->si_pid, name);
+    report_describe_end(&end, text, sizeof(text));
+    log_event(&(const struct log_event){.level = LOG_WARNING,
+                                        .id = MESSAGE_FORK_SERVER_LOST,
+                                        .exit_code = code,
+                                        .exit_status = status,
+                                        .server = end.pid},
+              "fork server %u (pid %d) %s", server->index, end.pid, text);
 }
 
 static int on_server_exit(sd_event_source *source, const siginfo_t *info, void *userdata)
@@ -120,7 +125,7 @@ static int on_server_exit(sd_event_source *source, const siginfo_t *info, void *
     close_server(server);
     (void)slots_reclaim(pool->slots, server->incarnation);
     atomic_store(&pool->slots->windows[server->index].start_usec, 0);
-    if (!expected)
+    if (!expected && log_limit_pass(&pool->ends, "ends of fork servers"))
         log_end(server, info);
     /* A connection may have woken just this one. */
     server_pool_poke(pool);
@@ -229,6 +234,8 @@ static int create_server(struct server *server)
         return -errno;
     if (pid == 0)
         become_server(server, take_fd(&theirs), supervisor);
+    log_debug("fork server %u: pid %d, CPU %d (-1: any)", server->index, pid,
+              processors_choose(&server->pool->processors, server->pool->n_servers, server->index));
     server->pid = pid;
     server->control_fd = take_fd(&ours);
     return 0;
@@ -359,7 +366,8 @@ void server_pool_kill_stopped(struct server_pool *pool)
 
         if (pid == 0 || waitid(P_PID, (id_t)pid, &info, WSTOPPED | WNOHANG) < 0 || info.si_pid == 0)
             continue;
-        log_warning("fork server %u (pid %d) was stopped, replacing it", i, pid);
+        if (log_limit_pass(&pool->ends, "ends of fork servers"))
+            log_warning("fork server %u (pid %d) was stopped, replacing it", i, pid);
         (void)kill(pid, SIGKILL);
     }
 }
@@ -395,6 +403,8 @@ int server_pool_new(sd_event *event, struct slots *slots, const struct server_po
     pool->callbacks = *callbacks;
     pool->processors = *options->processors;
     pool->open_files = *options->open_files;
+    pool->ends =
+        (struct log_limit){.interval_usec = 5 * USEC_PER_SEC, .burst = 20, .level = LOG_WARNING};
     pool->servers = calloc(options->n_servers, sizeof(*pool->servers));
     pool->poke_fds = malloc(options->n_servers * sizeof(*pool->poke_fds));
     if (pool->servers == NULL || pool->poke_fds == NULL)

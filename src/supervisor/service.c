@@ -51,7 +51,7 @@ struct service {
     uint64_t request;
     uint32_t asked;   /* incarnation of the server that was asked last */
     uint32_t program; /* the one that is requested, or runs */
-    struct log_limit failures;
+    struct log_limit failures, pauses;
 };
 
 /* ---- Watching -------------------------------------------------------------------------------- */
@@ -138,9 +138,14 @@ static bool polled_too_often(struct traffic *traffic, uint64_t now)
 
     if (until == 0)
         return false;
-    log_notice("\"%s\": \"%s\" has reached its poll limit: not looked at for %u ms",
-               traffic->service->options.name, listener_address(traffic->of.listener),
-               (unsigned)((until - now) / USEC_PER_MSEC));
+    if (log_limit_pass(&traffic->service->pauses, "pauses"))
+        log_event(&(const struct log_event){.level = LOG_NOTICE,
+                                            .id = MESSAGE_UNIT_PAUSED,
+                                            .unit = traffic->service->options.name,
+                                            .listener = listener_address(traffic->of.listener)},
+                  "\"%s\": \"%s\" has reached its poll limit: not looked at for %u ms",
+                  traffic->service->options.name, listener_address(traffic->of.listener),
+                  (unsigned)((until - now) / USEC_PER_MSEC));
     (void)sd_event_source_set_enabled(traffic->io, SD_EVENT_OFF);
     return sd_event_add_time_relative(traffic->service->options.event, &traffic->pause,
                                       CLOCK_MONOTONIC, until - now, 0, on_pause_over, traffic) >= 0;
@@ -165,9 +170,14 @@ static bool triggered_too_often(struct service *service, const struct traffic *t
 
     if (until == 0)
         return false;
-    log_warning("\"%s\" was started %u times within a short time and left its traffic waiting; "
-                "pausing for %u ms",
-                service->options.name, limit->burst, (unsigned)((until - now) / USEC_PER_MSEC));
+    if (log_limit_pass(&service->pauses, "pauses"))
+        log_event(&(const struct log_event){.level = LOG_WARNING,
+                                            .id = MESSAGE_UNIT_PAUSED,
+                                            .unit = service->options.name,
+                                            .listener = listener_address(traffic->of.listener)},
+                  "\"%s\" was started %u times within a short time and left its traffic waiting; "
+                  "pausing for %u ms",
+                  service->options.name, limit->burst, (unsigned)((until - now) / USEC_PER_MSEC));
     suspend(service, until - now);
     return true;
 }
@@ -215,7 +225,11 @@ void service_on_started(struct service *service, const struct server_message *me
         return;
     }
     if (message->error != EBUSY && log_limit_pass(&service->failures, "failures"))
-        log_error("cannot start \"%s\": %s", options->name, strerror(message->error));
+        log_event(&(const struct log_event){.level = LOG_ERR,
+                                            .id = MESSAGE_UNIT_NOT_STARTED,
+                                            .unit = options->name,
+                                            .error = message->error},
+                  "cannot start \"%s\": %s", options->name, strerror(message->error));
     suspend(service, RETRY_USEC);
 }
 
@@ -315,7 +329,10 @@ int service_new(const struct service_options *options, struct service **ret_serv
     if (service == NULL)
         return -ENOMEM;
     service->options = *options;
-    service->failures = (struct log_limit){.interval_usec = 5 * USEC_PER_SEC, .burst = 1};
+    service->failures =
+        (struct log_limit){.interval_usec = 5 * USEC_PER_SEC, .burst = 1, .level = LOG_ERR};
+    service->pauses =
+        (struct log_limit){.interval_usec = 5 * USEC_PER_SEC, .burst = 5, .level = LOG_WARNING};
     int r = sd_event_add_time(options->event, &service->timer, CLOCK_MONOTONIC, 0, USEC_PER_MSEC,
                               on_timer, service);
     if (r < 0)

@@ -67,7 +67,7 @@ struct supervisor {
     sd_event_source *backlog_timer; /* looks at old sockets */
     uint64_t watchdog_usec;
     bool watchdog_owed;
-    struct log_limit troubles, refusals;
+    struct log_limit troubles, stuck, pauses, refusals;
 };
 
 /* supervisor-state.c */

@@ -181,10 +181,24 @@ static void on_stuck(void *userdata, uint32_t slot)
     struct supervisor *supervisor = userdata;
     const struct spawn_record *record = &supervisor->slots->records[slot];
 
-    if (log_limit_pass(&supervisor->troubles, "troubles"))
-        log_warning("killed handler with pid %d: it did not become its program within 1 s; "
-                    "its last step was: %s",
-                    record->pid, spawn_step_name((enum spawn_step)record->step));
+    if (!log_limit_pass(&supervisor->stuck, "killed handlers"))
+        return;
+    const char *step = spawn_step_name((enum spawn_step)record->step);
+    char peer[PEER_TEXT_MAX];
+
+    peer_format(&record->peer, peer);
+    log_event(
+        &(const struct log_event){
+            .level = LOG_WARNING,
+            .id = MESSAGE_HANDLER_STUCK,
+            .unit = supervisor->units[slots_unit_of(supervisor->slots, slot)]->name,
+            .handler = record->pid,
+            .peer = peer,
+            .step = step,
+        },
+        "killed handler with pid %d: it did not become its program within 1 s; "
+        "its last step was: %s",
+        record->pid, step);
 }
 
 /* Fork servers, and commands of sockets. */
@@ -217,9 +231,12 @@ static void tell_refusals(struct supervisor *supervisor)
         if (atomic_load(&unit->refused_news) == 0 || atomic_exchange(&unit->refused_news, 0) == 0)
             continue;
         if (log_limit_pass(&supervisor->refusals, "refusals"))
-            log_warning("\"%s\" is at a limit, or its conditions are not met: %" PRIu64
-                        " connections were refused so far",
-                        supervisor->now.units[i]->name, atomic_load(&unit->refused));
+            log_event(&(const struct log_event){.level = LOG_WARNING,
+                                                .id = MESSAGE_CONNECTIONS_REFUSED,
+                                                .unit = supervisor->now.units[i]->name},
+                      "\"%s\" is at a limit, or its conditions are not met: %" PRIu64
+                      " connections were refused so far",
+                      supervisor->now.units[i]->name, atomic_load(&unit->refused));
     }
 }
 
@@ -280,12 +297,18 @@ static void on_server_message(void *userdata, const struct server_message *messa
         service_on_started(unit->service, message);
     else if (message->type == SERVER_MESSAGE_TROUBLE &&
              log_limit_pass(&supervisor->troubles, "troubles"))
-        log_warning("cannot serve \"%s\" for a moment: %s", unit->name, strerror(message->error));
-    else if (message->type == SERVER_MESSAGE_LIMIT &&
-             log_limit_pass(&supervisor->troubles, "troubles"))
-        log_warning("\"%s\" has reached its trigger or poll limit: pausing until its interval is "
-                    "over",
-                    unit->name);
+        log_event(&(const struct log_event){.level = LOG_WARNING,
+                                            .id = MESSAGE_RESOURCES_SHORT,
+                                            .unit = unit->name,
+                                            .error = message->error},
+                  "cannot serve \"%s\" for a moment: %s", unit->name, strerror(message->error));
+    else if (message->type == SERVER_MESSAGE_LIMIT && log_limit_pass(&supervisor->pauses, "pauses"))
+        log_event(&(const struct log_event){.level = LOG_WARNING,
+                                            .id = MESSAGE_UNIT_PAUSED,
+                                            .unit = unit->name},
+                  "\"%s\" has reached its trigger or poll limit: pausing until its interval is "
+                  "over",
+                  unit->name);
 }
 
 static const struct fork_server_unit *units_for_server(void *userdata, size_t *ret_n)
@@ -359,8 +382,9 @@ int supervisor_new(const struct supervisor_options *options, struct supervisor *
     if (supervisor == NULL)
         return -ENOMEM;
     supervisor->options = *options;
-    supervisor->troubles = (struct log_limit){.interval_usec = 5 * USEC_PER_SEC, .burst = 5};
-    supervisor->refusals = supervisor->troubles;
+    supervisor->troubles =
+        (struct log_limit){.interval_usec = 5 * USEC_PER_SEC, .burst = 5, .level = LOG_WARNING};
+    supervisor->refusals = supervisor->stuck = supervisor->pauses = supervisor->troubles;
     int r = processors_read(&supervisor->processors);
     if (r < 0)
         return r;
@@ -538,6 +562,17 @@ static int set_up(struct supervisor *supervisor)
     return 0;
 }
 
+/* What no later line has said. */
+static void tell_suppressed(struct supervisor *supervisor)
+{
+    log_limit_tell(&supervisor->report.failures, "failures");
+    log_limit_tell(&supervisor->report.exits, "exits");
+    log_limit_tell(&supervisor->troubles, "troubles");
+    log_limit_tell(&supervisor->stuck, "killed handlers");
+    log_limit_tell(&supervisor->pauses, "pauses");
+    log_limit_tell(&supervisor->refusals, "refusals");
+}
+
 int supervisor_run(struct supervisor *supervisor)
 {
     int r = set_up(supervisor);
@@ -547,6 +582,7 @@ int supervisor_run(struct supervisor *supervisor)
         return r;
     }
     r = sd_event_loop(supervisor->event);
+    tell_suppressed(supervisor);
     if (notify_lost(supervisor->notify) > 0)
         log_warning("%" PRIu64 " exit reports were left out: the service manager did not read",
                     notify_lost(supervisor->notify));

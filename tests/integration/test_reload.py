@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from support import (SANITIZED, ask, assert_each_once, children_of, connect, finish_load, load, receive_all,
-                     wait_until, write_units)
+from support import (SANITIZED, ask, assert_each_once, children_of, connect, finish_load, load,
+                     receive_all, wait_until, write_units)
 
 ECHO = "/bin/cat"
 

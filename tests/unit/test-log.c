@@ -153,6 +153,22 @@ TEST(a_limit_lets_a_burst_through)
     });
 }
 
+TEST(what_was_left_out_has_the_level_of_its_lines)
+{
+    IN_CHILD_WITH_PIPE({
+        struct log_limit limit = {
+            .interval_usec = 3600 * USEC_PER_SEC, .burst = 1, .level = LOG_ERR};
+
+        log_set_level(LOG_ERR);
+        for (int i = 0; i < 3; i++)
+            (void)log_limit_pass(&limit, "things");
+        log_limit_tell(&limit, "things"); /* the end: no line comes any more */
+        CHECK(strcmp(read_output(), "hark: 2 more things not shown\n") == 0);
+        log_limit_tell(&limit, "things");
+        CHECK(strcmp(read_output(), "") == 0);
+    });
+}
+
 TEST(limits_are_independent)
 {
     struct log_limit a = {.interval_usec = 3600 * USEC_PER_SEC, .burst = 1}, b = a;
@@ -160,4 +176,96 @@ TEST(limits_are_independent)
     ASSERT(log_limit_pass(&a, "x"));
     ASSERT(!log_limit_pass(&a, "x"));
     ASSERT(log_limit_pass(&b, "x"));
+}
+
+/* One line of each level, as the digits of those that were written. */
+static const char *levels_written(void)
+{
+    static char digits[16];
+    size_t n = 0;
+
+    for (int level = LOG_EMERG; level <= LOG_DEBUG; level++)
+        log_line(level, "%d", level);
+    (void)read_output();
+    for (const char *p = output; (p = strstr(p, "hark: ")); n++)
+        digits[n] = *(p += strlen("hark: "));
+    digits[n] = '\0';
+    return digits;
+}
+
+TEST(levels)
+{
+    IN_CHILD_WITH_PIPE({
+        const char *all = "01234567";
+
+        CHECK(strcmp(levels_written(), "0123456") == 0); /* not those of debugging */
+        for (int level = LOG_EMERG; level <= LOG_DEBUG; level++) {
+            log_set_level(level);
+            CHECK(strncmp(levels_written(), all, (size_t)level + 1) == 0);
+            CHECK(strlen(levels_written()) == (size_t)level + 1);
+        }
+    });
+}
+
+TEST(names_of_levels)
+{
+    static const char *const names[] = {"emerg",   "alert",  "crit", "err",
+                                        "warning", "notice", "info", "debug"};
+    static const char *const wrong[] = {"",  "8",     "-1",    "07",    "3 ",    "/",
+                                        ":", "error", "Debug", "infos", "debug "};
+    int level = 42;
+
+    for (int i = 0; i < 8; i++) {
+        const char number[] = {(char)('0' + i), '\0'};
+
+        ASSERT_OK(log_parse_level(names[i], &level));
+        ASSERT_INT(level, i);
+        level = 42;
+        ASSERT_OK(log_parse_level(number, &level));
+        ASSERT_INT(level, i);
+    }
+    level = 42;
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        ASSERT_ERROR(log_parse_level(wrong[i], &level), -EINVAL);
+    ASSERT_INT(level, 42);
+}
+
+TEST(the_level_of_the_environment)
+{
+    IN_CHILD_WITH_PIPE({
+        (void)unsetenv("SYSTEMD_LOG_LEVEL");
+        log_level_from_environment();
+        CHECK(strcmp(levels_written(), "0123456") == 0);
+        (void)setenv("SYSTEMD_LOG_LEVEL", "", 1);
+        log_level_from_environment();
+        CHECK(strcmp(levels_written(), "0123456") == 0);
+        (void)setenv("SYSTEMD_LOG_LEVEL", "loud", 1);
+        log_level_from_environment();
+        CHECK(strcmp(read_output(),
+                     "hark: cannot use SYSTEMD_LOG_LEVEL=\"loud\": it is no log level\n") == 0);
+        (void)setenv("SYSTEMD_LOG_LEVEL", "err", 1);
+        log_level_from_environment();
+        CHECK(strcmp(levels_written(), "0123") == 0);
+        (void)setenv("SYSTEMD_LOG_LEVEL", "7", 1);
+        log_level_from_environment();
+        CHECK(strcmp(levels_written(), "01234567") == 0);
+    });
+}
+
+TEST(an_event_is_a_line_where_there_is_no_journal)
+{
+    IN_CHILD_WITH_PIPE({
+        const uint64_t instance = 17;
+        const struct log_event event = {.level = LOG_WARNING,
+                                        .id = MESSAGE_HANDLER_FAILED,
+                                        .unit = "echo",
+                                        .instance = &instance,
+                                        .error = ENOENT};
+
+        log_event(&event, "\"%s\" has\n%s", "echo", "failed");
+        CHECK(strcmp(read_output(), "hark: \"echo\" has?failed\n") == 0);
+        log_set_level(LOG_ERR);
+        log_event(&event, "not shown");
+        CHECK(strcmp(read_output(), "") == 0);
+    });
 }
