@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "cli/serve-options.h"
 
@@ -12,11 +14,15 @@
 enum option_code {
     OPTION_HELP = 'h',
     OPTION_VERSION = 256,
+    OPTION_NAME,
+    OPTION_CONTROL,
 };
 
 static const struct option long_options[] = {
     {"help", no_argument, NULL, OPTION_HELP},
     {"version", no_argument, NULL, OPTION_VERSION},
+    {"name", required_argument, NULL, OPTION_NAME},
+    {"control", required_argument, NULL, OPTION_CONTROL},
     UNIT_OPTIONS,
     SERVE_OPTIONS,
     {NULL, 0, NULL, 0},
@@ -28,7 +34,10 @@ static void print_help(void)
            "Serve socket units as systemd would: UNIT is a name (foo.socket) or the path\n"
            "of a unit file. Sockets passed by LISTEN_FDS are taken, others are made.\n\n"
            "Units:\n" UNIT_OPTIONS_HELP "\n"
-           "Serving:\n" SERVE_OPTIONS_HELP "\n"
+           "Serving:\n" SERVE_OPTIONS_HELP
+           "      --name=NAME           of this hark, for its control socket (of the first\n"
+           "                            unit)\n"
+           "      --control=PATH        of the control socket, or \"none\"\n\n"
            "  -h, --help                show this help and exit\n"
            "      --version             show the version and exit\n\n"
            "\"hark check UNIT\" tells beforehand; hark-units(5) has the whole story.\n");
@@ -45,10 +54,41 @@ static int take(struct run_options *options, int option, const char *value)
     case OPTION_VERSION:
         printf("hark %s\n", HARK_VERSION);
         return 0;
+    case OPTION_NAME:
+        if (*value == '\0' || *value == '.' || strchr(value, '/') != NULL)
+            return usage_error(VERB, "--name takes a file name, not \"%s\"", value);
+        free(options->name);
+        options->name = strdup(value);
+        return options->name != NULL ? 1 : -ENOMEM;
+    case OPTION_CONTROL:
+        options->no_control = strcmp(value, "none") == 0;
+        if (!options->no_control && *value != '/')
+            return usage_error(VERB, "--control takes a path from \"/\" on, or none, not \"%s\"",
+                               value);
+        options->supervisor.control = value;
+        return 1;
     default:
         r = unit_options_take(&options->units, option, value);
         return r != 0 ? r : serve_options_take(&options->supervisor, VERB, option, value);
     }
+}
+
+/* That of the first unit, without its directory and type. */
+static int choose_name(struct run_options *options)
+{
+    const char *first = options->names[0], *slash = strrchr(first, '/');
+
+    if (options->name == NULL) {
+        if (slash != NULL)
+            first = slash + 1;
+        const char *dot = strrchr(first, '.');
+        options->name =
+            dot != NULL && dot != first ? strndup(first, (size_t)(dot - first)) : strdup(first);
+    }
+    if (options->name == NULL)
+        return -ENOMEM;
+    options->supervisor.name = options->name;
+    return 1;
 }
 
 int run_options_parse(struct run_options *options, int argc, char *argv[])
@@ -69,10 +109,11 @@ int run_options_parse(struct run_options *options, int argc, char *argv[])
         return usage_error(VERB, "the units to serve are missing");
     options->names = (const char *const *)argv + optind;
     options->n_names = (size_t)(argc - optind);
-    return 1;
+    return options->no_control ? 1 : choose_name(options);
 }
 
 void run_options_done(struct run_options *options)
 {
     unit_options_done(&options->units);
+    free(options->name);
 }

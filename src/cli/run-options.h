@@ -2,6 +2,7 @@
 /* The command line of hark run. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "cli/unit-options.h"
@@ -10,6 +11,8 @@
 struct run_options {
     struct unit_options units;
     struct supervisor_options supervisor;
+    bool no_control;          /* --control=none */
+    char *name;               /* of this hark, for its control socket */
     const char *const *names; /* of units, in argv */
     size_t n_names;
 };

@@ -19,6 +19,7 @@
 #define NUMBER_SIZE 24
 
 static int max_level = LOG_INFO;
+static struct log_tap *current_tap;
 
 static bool stderr_is_journal(void)
 {
@@ -94,17 +95,47 @@ static void write_text(int level, const char text[TEXT_SIZE])
     write_line(line, (size_t)n);
 }
 
+static void tap(int level, const char *text)
+{
+    if (current_tap == NULL || level > LOG_WARNING || current_tap->n == LOG_TAP_MAX)
+        return;
+    char *copy = strdup(text);
+    if (copy != NULL)
+        current_tap->lines[current_tap->n++] = copy;
+}
+
 void log_line(int level, const char *format, ...)
 {
     char text[TEXT_SIZE];
     va_list arguments;
 
-    if (level > max_level)
+    if (level > max_level && current_tap == NULL)
         return;
     va_start(arguments, format);
     format_text(text, format, arguments);
     va_end(arguments);
-    write_text(level, text);
+    tap(level, text);
+    if (level <= max_level)
+        write_text(level, text);
+}
+
+/* ---- Listening in ---------------------------------------------------------------------------- */
+
+void log_tap_begin(struct log_tap *tap)
+{
+    current_tap = tap;
+}
+
+void log_tap_end(void)
+{
+    current_tap = NULL;
+}
+
+void log_tap_done(struct log_tap *tap)
+{
+    for (size_t i = 0; i < tap->n; i++)
+        free(tap->lines[i]);
+    tap->n = 0;
 }
 
 /* ---- Events ---------------------------------------------------------------------------------- */

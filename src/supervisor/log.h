@@ -48,6 +48,19 @@ int log_parse_level(const char *text, int *ret_level);
 /* Takes the level of $SYSTEMD_LOG_LEVEL; warns of one that is none. */
 void log_level_from_environment(void);
 
+/* A copy of the warnings and worse that are written meanwhile, for whoever asked for what they are
+ * about. Starts as all zero. */
+#define LOG_TAP_MAX 64
+struct log_tap {
+    char *lines[LOG_TAP_MAX];
+    size_t n;
+};
+/* Until log_tap_end(). One at a time. */
+void log_tap_begin(struct log_tap *tap);
+void log_tap_end(void);
+/* Frees the lines. */
+void log_tap_done(struct log_tap *tap);
+
 /* At most `burst` lines of one cause in each interval; the first one after it says how many were
  * left out. Zero-initialise, then set the first two, or three. */
 struct log_limit {

@@ -119,6 +119,9 @@ void supervisor_end_reload(struct supervisor *supervisor, bool done)
                       "reload failed: everything stays as it was");
         notify_state(supervisor->notify, "READY=1");
         supervisor_report_state(supervisor);
+        log_tap_end();
+        control_tell_reload(supervisor->control, done);
+        log_tap_done(&reload->tap);
     }
     reload->again = false;
     if (again)
@@ -139,8 +142,13 @@ void supervisor_abort_reload(struct supervisor *supervisor)
     if (reload->state == RELOAD_STARTING || reload->state == RELOAD_EMPTYING)
         let_go(supervisor, &supervisor->next);
     reload->waiter = sd_event_source_disable_unref(reload->waiter);
-    reload->state = RELOAD_NONE;
     reload->again = false;
+    if (reload->state == RELOAD_NONE)
+        return;
+    reload->state = RELOAD_NONE;
+    log_tap_end();
+    control_tell_reload(supervisor->control, false);
+    log_tap_done(&reload->tap);
 }
 
 /* ---- From old to new ------------------------------------------------------------------------- */
@@ -280,13 +288,15 @@ static int divide_anew(struct supervisor *supervisor)
     return 0;
 }
 
-/* A service goes on in the unit of the same name: its program may be running. */
-static void hand_over_services(struct supervisor *supervisor)
+/* A service goes on in the unit of the same name: its program may be running. So do its numbers. */
+static void hand_over_units(struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->now.n_units; i++) {
         struct unit *unit = supervisor->now.units[i];
         struct unit *heir = find_heir(supervisor, unit);
 
+        if (heir != NULL && heir != unit && !unit->is_leaving)
+            heir->statistics = unit->statistics;
         if (heir != NULL && heir != unit && unit->service != NULL && heir->service == NULL)
             heir->service = take_pointer(&unit->service);
     }
@@ -313,7 +323,7 @@ static void commit(struct supervisor *supervisor)
     int r = 0;
 
     hand_over_sockets(supervisor);
-    hand_over_services(supervisor);
+    hand_over_units(supervisor);
     struct serving before = supervisor->now;
     for (uint32_t i = 0; i < before.n_units; i++)
         if (find_heir(supervisor, before.units[i]) == before.units[i])
@@ -426,6 +436,7 @@ void supervisor_reload(struct supervisor *supervisor)
         return;
     }
     reload->state = RELOAD_STARTING;
+    log_tap_begin(&reload->tap);
     tell_reloading(supervisor);
     if (options->reload(options->userdata, supervisor, &supervisor->next.owner) < 0) {
         fail(supervisor);

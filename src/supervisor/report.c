@@ -77,7 +77,7 @@ const char *report_describe_code(const struct handler_exit *end, char status[SIG
     return end->code == CLD_DUMPED ? "dumped" : "killed";
 }
 
-static uint64_t runtime_of(const struct spawn_record *record, const struct handler_exit *end)
+uint64_t report_run_time(const struct spawn_record *record, const struct handler_exit *end)
 {
     return end->end_usec > record->start_usec ? end->end_usec - record->start_usec : 0;
 }
@@ -89,10 +89,10 @@ static void send_record(struct report *report, const char *unit, const struct sp
     const char *code = report_describe_code(end, status);
 
     peer_format(&record->peer, peer);
-    int n = snprintf(line, sizeof(line),
-                     "X_HARK_EXIT=%.128s@%" PRIu64 " pid=%d code=%s status=%s runtime=%" PRIu64
-                     "us peer=%s",
-                     unit, record->number, end->pid, code, status, runtime_of(record, end), peer);
+    int n = snprintf(
+        line, sizeof(line),
+        "X_HARK_EXIT=%.128s@%" PRIu64 " pid=%d code=%s status=%s runtime=%" PRIu64 "us peer=%s",
+        unit, record->number, end->pid, code, status, report_run_time(record, end), peer);
     if (record->error != 0)
         append_error(record, line + n, sizeof(line) - (size_t)n);
     notify_exit(report->notify, line);
@@ -103,7 +103,7 @@ static void log_exit(const char *unit, const struct spawn_record *record,
 {
     enum spawn_step step = (enum spawn_step)record->step;
     char text[64], reason[128], peer[PEER_TEXT_MAX], status[SIGNAL_NAME_MAX];
-    uint64_t runtime = runtime_of(record, end);
+    uint64_t runtime = report_run_time(record, end);
 
     report_describe_end(end, text, sizeof(text));
     describe_step(record, end, reason, sizeof(reason));

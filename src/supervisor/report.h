@@ -28,6 +28,9 @@ struct report {
 
 void report_init(struct report *report, struct notify *notify);
 
+/* How long it ran, in microseconds. */
+uint64_t report_run_time(const struct spawn_record *record, const struct handler_exit *end);
+
 /* Children that found no connection to accept, or did not come that far, are nothing to report; one
  * that was killed while it accepted may have had one. */
 bool report_was_handler(const struct spawn_record *record, const struct handler_exit *end);

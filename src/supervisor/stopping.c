@@ -37,6 +37,19 @@ void supervisor_signal_handlers(struct supervisor *supervisor, int signal_number
     }
 }
 
+/* It is our child and not waited for yet, so the pid is nobody else's. */
+bool supervisor_signal_handler(const struct supervisor *supervisor, int64_t pid, int signal_number)
+{
+    const struct slots *slots = supervisor->slots;
+
+    for (uint32_t i = 0; i < slots->header->n_slots; i++)
+        if (pid > 0 && atomic_load(&slots->records[i].pid) == pid) {
+            signal_handler_group((pid_t)pid, signal_number);
+            return true;
+        }
+    return false;
+}
+
 static int on_goodbye(sd_event_source *source, uint64_t usec, void *userdata)
 {
     struct supervisor *supervisor = userdata;

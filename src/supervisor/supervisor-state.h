@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <systemd/sd-event.h>
 
+#include "supervisor/control.h"
 #include "supervisor/log.h"
 #include "supervisor/notify.h"
 #include "supervisor/processors.h"
@@ -41,6 +42,7 @@ struct reload {
     bool again;              /* asked for meanwhile */
     sd_event_source *waiter; /* for children that are half-made */
     sd_event_source *sweeper;
+    struct log_tap tap; /* why it fails */
 };
 
 struct supervisor {
@@ -52,6 +54,8 @@ struct supervisor {
     sd_event *event;
     struct notify *notify;
     struct report report;
+    struct control *control; /* or NULL */
+    uint64_t start_usec;
     struct slots *slots;
     struct waiting *waiting;
     struct server_pool *pool;
@@ -84,6 +88,8 @@ int supervisor_prepare_service(struct supervisor *supervisor, struct unit *unit)
 void supervisor_drain(struct supervisor *supervisor);
 void supervisor_stop(struct supervisor *supervisor);
 void supervisor_signal_handlers(struct supervisor *supervisor, int signal_number);
+/* One handler, with its process group: false when there is none of that pid. */
+bool supervisor_signal_handler(const struct supervisor *supervisor, int64_t pid, int signal_number);
 void supervisor_end_if_done(struct supervisor *supervisor);
 
 /* reload.c: SIGHUP, and what concerns a reload that is under way. */

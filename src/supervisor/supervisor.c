@@ -146,6 +146,17 @@ static bool was_refused(const struct spawn_record *record)
            atomic_load(&record->error) == ECONNREFUSED;
 }
 
+static void count_exit(struct supervisor *supervisor, struct unit *unit,
+                       const struct spawn_record *record, const struct handler_exit *end,
+                       bool failed)
+{
+    statistics_count(&unit->statistics, end->end_usec, report_run_time(record, end), failed);
+    if (failed)
+        memcpy(unit->statistics.last_failure, supervisor->report.last_failure,
+               sizeof(unit->statistics.last_failure));
+    control_tell_exit(supervisor->control, unit->name, record, end, failed);
+}
+
 static void on_exit_of_handler(void *userdata, uint32_t slot, const struct handler_exit *end)
 {
     struct supervisor *supervisor = userdata;
@@ -161,7 +172,8 @@ static void on_exit_of_handler(void *userdata, uint32_t slot, const struct handl
     /* Not numbered yet, and numbers are unique. */
     if (atomic_load(&record->step) == SPAWN_ACCEPT && report_was_handler(record, end))
         record->number = atomic_fetch_add(&supervisor->slots->units[unit->index].instance, 1);
-    report_exit(&supervisor->report, unit->name, record, end, ignore_failure);
+    if (report_exit(&supervisor->report, unit->name, record, end, ignore_failure))
+        count_exit(supervisor, unit, record, end, !ignore_failure && report_is_failure(end));
     if (unit->service == NULL)
         return;
     service_on_exit(unit->service, ignore_failure || (end->code == CLD_EXITED && end->status == 0));
@@ -191,7 +203,7 @@ static void on_stuck(void *userdata, uint32_t slot)
         &(const struct log_event){
             .level = LOG_WARNING,
             .id = MESSAGE_HANDLER_STUCK,
-            .unit = supervisor->units[slots_unit_of(supervisor->slots, slot)]->name,
+            .unit = supervisor->now.units[slots_unit_of(supervisor->slots, slot)]->name,
             .handler = record->pid,
             .peer = peer,
             .step = step,
@@ -262,6 +274,9 @@ static void on_servers_ready(void *userdata)
     if (supervisor->state == SUPERVISOR_STARTING) {
         supervisor->state = SUPERVISOR_SERVING;
         say_ready(supervisor);
+        if (supervisor->options.name != NULL)
+            supervisor->control =
+                control_new(supervisor, supervisor->options.name, supervisor->options.control);
         supervisor_end_reload(supervisor, false);
     }
     supervisor_on_servers_of_reload(supervisor, true);
@@ -382,6 +397,7 @@ int supervisor_new(const struct supervisor_options *options, struct supervisor *
     if (supervisor == NULL)
         return -ENOMEM;
     supervisor->options = *options;
+    supervisor->start_usec = monotonic_usec();
     supervisor->troubles =
         (struct log_limit){.interval_usec = 5 * USEC_PER_SEC, .burst = 5, .level = LOG_WARNING};
     supervisor->refusals = supervisor->stuck = supervisor->pauses = supervisor->troubles;
@@ -451,6 +467,9 @@ struct supervisor *supervisor_free(struct supervisor *supervisor)
 {
     if (supervisor == NULL)
         return NULL;
+    control_free(supervisor->control);
+    log_tap_end();
+    log_tap_done(&supervisor->reload.tap);
     sd_event_source_disable_unref(supervisor->watchdog_timer);
     sd_event_source_disable_unref(supervisor->stop_timer);
     sd_event_source_disable_unref(supervisor->extend_timer);

@@ -27,6 +27,9 @@ struct supervisor_options {
     bool ignore_hangup; /* started by nohup(1) or the like */
     bool once; /* end with the status of the first program (a unit without accept) that ends */
 
+    const char *name;    /* of the control socket; NULL: there shall be none */
+    const char *control; /* its path; NULL: as control_new() has it */
+
     /* SIGHUP: adds what is to be served from now on, by supervisor_add_socket() and _add_unit(),
      * and says whose it is, also when it fails (then it has said why). NULL: SIGHUP stops. */
     int (*reload)(void *userdata, struct supervisor *supervisor, void **ret_owner);

@@ -8,6 +8,7 @@
 
 #include "supervisor/fork-server.h"
 #include "supervisor/service.h"
+#include "supervisor/statistics.h"
 #include "supervisor/supervisor.h"
 #include "supervisor/unit-socket.h"
 
@@ -22,6 +23,7 @@ struct unit {
     bool *starts;                 /* of each: its traffic starts the unit */
     size_t n_sockets;
     struct service *service; /* without accept */
+    struct statistics statistics;
     bool is_leaving; /* since a reload: only its handlers are left, it has no sockets any more */
 };
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -318,6 +319,57 @@ def assert_each_once(exits: Sequence[Exit], n: int) -> None:
     assert len(numbers) == n, f"{len(numbers)} exits reported, not {n}"
 
 
+# ---- control socket --------------------------------------------------------------------------
+
+
+def is_listened_on(path: Path) -> bool:
+    """A node that is bound may not listen yet."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
+class Control:
+    """One Varlink call."""
+
+    def __init__(self, path: Path, method: str, parameters: dict[str, Any],
+                 more: bool = False) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(DEADLINE)
+        self.socket.connect(str(path))
+        self.rest = b""
+        request = {"method": method, "parameters": parameters} | ({"more": True} if more else {})
+        with contextlib.suppress(BrokenPipeError):  # it may have refused already
+            self.socket.sendall(json.dumps(request).encode() + b"\0")
+
+    def __enter__(self) -> "Control":
+        return self
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+        self.socket.close()
+
+    def answer(self) -> dict[str, Any]:
+        """The next one, as it is."""
+        while b"\0" not in self.rest:
+            data = self.socket.recv(65536)
+            assert data, "the control socket was closed without an answer"
+            self.rest += data
+        text, _, self.rest = self.rest.partition(b"\0")
+        return json.loads(text)
+
+    def result(self) -> dict[str, Any]:
+        """The parameters of an answer that is no error; the call is over."""
+        with self:
+            answer = self.answer()
+        assert "error" not in answer, answer
+        return answer["parameters"]
+
+    def error(self) -> tuple[str, dict[str, Any]]:
+        """Name and parameters of an error; the call is over."""
+        with self:
+            answer = self.answer()
+        return answer["error"].removeprefix("org.hark.Supervisor."), answer["parameters"]
+
+
 # ---- hark ------------------------------------------------------------------------------------
 
 
@@ -368,6 +420,8 @@ class Hark:
             command = [str(HELPERS / "pass-sockets"), *self.passed,
                        *map(str, self.pass_fds), "--", *command]
         env = clean_environment() | self.env
+        if self.verb == "run":  # a control socket of its own
+            env.setdefault("RUNTIME_DIRECTORY", str(self.directory / "runtime"))
         if self.notify:
             env["NOTIFY_SOCKET"] = str(self.notifications.path)
         with open(self.stderr_path, "wb") as stderr:
@@ -431,6 +485,12 @@ class Hark:
         assert self.child
         self.notifications.wait_for(lambda: self.child.poll() is not None, timeout, "hark ends")
         return self.child.returncode
+
+    def control(self, method: str, more: bool = False, **parameters: Any) -> "Control":
+        """A call of its control socket, whose answers can be read."""
+        path = Path(self.env.get("RUNTIME_DIRECTORY", self.directory / "runtime")) / "control"
+        wait_until(lambda: is_listened_on(path), what="the control socket")
+        return Control(path, f"org.hark.Supervisor.{method}", parameters, more)
 
     # -- what the test asks
 

@@ -105,10 +105,12 @@ def test_manual_page_has_every_option():
     assert not missing, f"not in hark(1): {missing}"
 
 
-@pytest.mark.parametrize("layer", ["basic", "libhark", "unit", "listener", "exec", "supervisor"])
+@pytest.mark.parametrize("layer", ["basic", "varlink", "libhark", "unit", "listener", "exec",
+                                   "supervisor"])
 def test_layers(directory, layer):
     """Each archive, whole, links with nothing but the layers below it."""
     archives = {"basic": BUILD / "src/basic/libbasic.a",
+                "varlink": BUILD / "src/varlink/libvarlink.a",
                 "libhark": BUILD / "src/libhark/libhark-static.a",
                 "unit": BUILD / "src/unit/libunit.a",
                 "listener": BUILD / "src/listener/liblistener.a",
@@ -117,6 +119,8 @@ def test_layers(directory, layer):
     order = list(archives)
     below = [archives[name] for name in reversed(order[:order.index(layer)])]
     libraries = [] if layer == "basic" else ["-lsystemd"]
+    if layer in ("varlink", "supervisor"):
+        libraries.append("-ljansson")
     main = directory / "main.c"
     main.write_text("int main(void) { return 0; }\n")
     tool("gcc", *SANITIZE, "-o", directory / "whole", main, "-Wl,--no-undefined",
@@ -126,8 +130,10 @@ def test_layers(directory, layer):
 
 def test_includes_follow_the_layers():
     """No file includes a header of a layer above its own."""
-    order = ["basic", "libhark", "unit", "listener", "exec", "supervisor", "cli"]
+    order = ["basic", "varlink", "libhark", "unit", "listener", "exec", "supervisor", "cli"]
     allowed = {layer: set(order[:i + 1]) for i, layer in enumerate(order)}
+    for layer in ("libhark", "unit", "listener", "exec"):
+        allowed[layer].remove("varlink")
     for layer, lower in allowed.items():
         for path in (SOURCE / "src" / layer).glob("*.[ch]"):
             for target in re.findall(r'#include "(\w+)/', path.read_text()):
