@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Who is bound to an address: by its lock file, else by the kernel's list of sockets and /proc.
- * Nobody is connected to. */
+/* Whether somebody is bound to an address, and who: by its lock file, else by the kernel's list of
+ * sockets and /proc. Nobody is connected to. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -12,6 +12,8 @@
 #include "libhark/diag.h"
 #include "libhark/hark.h"
 #include "libhark/holder.h"
+#include "libhark/path.h"
+#include "libhark/probe.h"
 
 struct search {
     const struct address *address;
@@ -159,4 +161,50 @@ int hark_address_holder(const char *address, int type, struct hark_holder *ret_h
         holder = (struct hark_holder){.uid = search.uid};
     *ret_holder = holder;
     return 0;
+}
+
+static int state_of_path(const char *text)
+{
+    cleanup(path_done) struct path path = PATH_INIT;
+    int r = path_open(text, &path);
+
+    if (r < 0)
+        return r == -ENOENT || r == -ENOTDIR ? HARK_ADDRESS_FREE : r;
+    r = probe_ask(path.directory_fd, path.name);
+    if (r < 0)
+        return r;
+    switch ((enum probe_state)r) {
+    case PROBE_NOTHING:
+        return HARK_ADDRESS_FREE;
+    case PROBE_NOT_SOCKET:
+        return HARK_ADDRESS_NO_SOCKET;
+    case PROBE_DEAD:
+        return HARK_ADDRESS_DEAD;
+    case PROBE_ALIVE:
+        return HARK_ADDRESS_IN_USE;
+    case PROBE_UNSURE:
+    case PROBE_FOREIGN:
+        break;
+    }
+    return HARK_ADDRESS_UNKNOWN;
+}
+
+int hark_address_state(const char *address, int type)
+{
+    struct address parsed;
+    struct search search = {.address = &parsed};
+
+    if (!address)
+        return -EINVAL;
+    int r = address_parse(address, &parsed);
+    if (r < 0)
+        return r;
+    if (parsed.path)
+        return state_of_path(parsed.path);
+    if (parsed.family == AF_VSOCK)
+        return HARK_ADDRESS_UNKNOWN;
+    r = search_sockets(&search, type);
+    if (r < 0)
+        return r;
+    return r > 0 ? HARK_ADDRESS_IN_USE : HARK_ADDRESS_FREE;
 }

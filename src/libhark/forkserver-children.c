@@ -64,7 +64,8 @@ static void grow(struct children *children)
     children->n_buckets = n_buckets;
 }
 
-void children_add(struct children *children, struct child *child, pid_t pid, int exit_fd)
+void children_add(struct children *children, struct child *child, pid_t pid, int exit_fd,
+                  uint64_t exit_cookie)
 {
     struct child **bucket = bucket_of(children->buckets, children->n_buckets, pid);
 
@@ -72,6 +73,7 @@ void children_add(struct children *children, struct child *child, pid_t pid, int
         .next_in_bucket = *bucket,
         .older = children->newest,
         .start_usec = monotonic_usec(),
+        .exit_cookie = exit_cookie,
         .pid = pid,
         .exit_fd = exit_fd,
     };
@@ -205,4 +207,16 @@ int children_kill(const struct children *children, int signal_number, pid_t exce
         if (child->pid != except && kill(child->pid, signal_number) == 0)
             n++;
     return n;
+}
+
+int children_kill_one(const struct children *children, int signal_number, pid_t pid,
+                      uint64_t exit_cookie)
+{
+    const struct child *child = *bucket_of(children->buckets, children->n_buckets, pid);
+
+    while (child && child->pid != pid)
+        child = child->next_in_bucket;
+    if (!child || (exit_cookie != 0 && child->exit_cookie != exit_cookie))
+        return -ESRCH;
+    return kill(pid, signal_number) < 0 ? -errno : 0;
 }

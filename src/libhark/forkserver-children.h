@@ -21,6 +21,7 @@ struct child {
     struct child *next_in_bucket;
     struct child *older, *newer;
     uint64_t start_usec;
+    uint64_t exit_cookie; /* its name beside the pid, which can come again; 0: none */
     pid_t pid;
     int exit_fd; /* where its end is reported, owned; or -1 */
 };
@@ -42,7 +43,8 @@ struct child *child_new(void);
 void child_free(struct child *child);
 
 /* Takes over child and, when it is not -1, exit_fd. */
-void children_add(struct children *children, struct child *child, pid_t pid, int exit_fd);
+void children_add(struct children *children, struct child *child, pid_t pid, int exit_fd,
+                  uint64_t exit_cookie);
 
 void children_on_signal(struct children *children, pid_t pid);
 void children_sweep(struct children *children);
@@ -51,3 +53,8 @@ uint64_t children_next_sweep(const struct children *children); /* UINT64_MAX: ne
 /* Signals every child but one. Only processes that are not reaped yet, so never a stranger with the
  * same pid. The number of those that could be signalled. */
 int children_kill(const struct children *children, int signal_number, pid_t except);
+
+/* Signals the child with that pid and, unless it is 0, that cookie. -ESRCH: there is none (any
+ * more); an errno of kill(2). */
+int children_kill_one(const struct children *children, int signal_number, pid_t pid,
+                      uint64_t exit_cookie);

@@ -48,6 +48,53 @@ int forkserver_handle_new(int fd, pid_t server_pid, const uint8_t *cookie,
     return 0;
 }
 
+/* The hello, which stays where it is. */
+static int peek_hello(int fd, struct forkserver_hello *ret_hello)
+{
+    int domain, type;
+    socklen_t size = sizeof(int);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
+        return -errno;
+    if (domain != AF_UNIX || type != SOCK_SEQPACKET)
+        return -EPROTOTYPE;
+    ssize_t n = recv(fd, ret_hello, sizeof(*ret_hello), MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
+    if (n == 0 || (n < 0 && errno == ECONNRESET))
+        return -EPIPE;
+    if (n < 0)
+        return errno == EAGAIN || errno == ENOTCONN ? -EPROTOTYPE : -errno;
+    if ((size_t)n < sizeof(ret_hello->version) ||
+        (ret_hello->version ^ FORKSERVER_VERSION) & ~UINT32_C(0xff))
+        return -EPROTOTYPE;
+    return ret_hello->version != FORKSERVER_VERSION || n != (ssize_t)sizeof(*ret_hello)
+               ? -EPROTONOSUPPORT
+               : 0;
+}
+
+int hark_forkserver_from_fd(int fd, struct hark_forkserver **ret_server)
+{
+    struct hark_forkserver *handle;
+    struct forkserver_hello hello;
+    struct ucred peer;
+    socklen_t size = sizeof(peer);
+
+    if (!ret_server)
+        return -EINVAL;
+    int r = peek_hello(fd, &hello);
+    if (r < 0)
+        return r;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+        return -errno;
+    r = fd_set_close_on_exec(fd, true);
+    if (r >= 0)
+        r = forkserver_handle_new(fd, peer.pid, hello.cookie, &handle);
+    if (r < 0)
+        return r;
+    *ret_server = handle;
+    return 0;
+}
+
 void forkserver_handle_adopt(struct hark_forkserver *handle)
 {
     handle->owner = getpid();

@@ -25,7 +25,7 @@
 
 struct client {
     int fd;
-    bool is_starter;
+    enum client_kind kind;
 };
 
 struct server {
@@ -52,7 +52,8 @@ typedef int (*call_function)(const void *, size_t);
 /* ---- Clients --------------------------------------------------------------------------------- */
 
 /* Does not close fd on failure. */
-static int client_add(struct server *server, int fd, bool is_starter, struct client **ret_client)
+static int client_add(struct server *server, int fd, enum client_kind kind,
+                      struct client **ret_client)
 {
     cleanup_free struct client *client = calloc(1, sizeof(*client));
     struct epoll_event event = {.events = EPOLLIN};
@@ -60,7 +61,7 @@ static int client_add(struct server *server, int fd, bool is_starter, struct cli
     if (!client)
         return -ENOMEM;
     client->fd = fd;
-    client->is_starter = is_starter;
+    client->kind = kind;
     event.data.ptr = client;
     if (epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
         return -errno;
@@ -96,11 +97,60 @@ static void reply(int fd, int result, int value)
     (void)send(fd, &message, sizeof(message), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+/* ---- Connections for children ---------------------------------------------------------------- */
+
+/* What a connection for the child consists of until the child exists. */
+struct offer {
+    struct client *client; /* NULL: no connection */
+    int fd;                /* the child's end */
+};
+#define OFFER_INIT                                                                                 \
+    {                                                                                              \
+        .fd = -1                                                                                   \
+    }
+
+static int offer_make(struct server *server, enum client_kind kind, struct offer *ret_offer)
+{
+    struct forkserver_hello hello = {.version = FORKSERVER_VERSION};
+    cleanup_close int far = -1, near = -1;
+    struct client *client = NULL;
+    int r = forkserver_connection_pair(&far, &near);
+
+    if (r < 0)
+        return r;
+    memcpy(hello.cookie, server->cookie, sizeof(hello.cookie));
+    if (kind == CLIENT_PROGRAM &&
+        send(near, &hello, sizeof(hello), MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)sizeof(hello))
+        return -ENOBUFS;
+    r = client_add(server, near, kind, &client);
+    if (r < 0)
+        return r;
+    (void)take_fd(&near);
+    *ret_offer = (struct offer){.client = client, .fd = take_fd(&far)};
+    return 0;
+}
+
+/* There is no child. */
+static void offer_withdraw(struct server *server, struct offer *offer)
+{
+    if (offer->client)
+        client_drop(server, offer->client);
+    offer->fd = fd_close(offer->fd);
+}
+
 /* ---- Programs -------------------------------------------------------------------------------- */
+
+static void add_child(struct server *server, struct incoming *incoming, struct child *child,
+                      pid_t pid)
+{
+    children_add(&server->children, child, pid, incoming->exit ? take_fd(incoming->exit) : -1,
+                 incoming->request->exit_cookie);
+}
 
 static pid_t serve_spawn(struct server *server, struct incoming *incoming)
 {
     cleanup_free char *memory = NULL;
+    struct offer offer = OFFER_INIT;
     int r = incoming_take_body(incoming, &memory);
 
     if (r < 0)
@@ -108,12 +158,19 @@ static pid_t serve_spawn(struct server *server, struct incoming *incoming)
     struct child *child = child_new();
     if (!child)
         return -ENOMEM;
-    pid_t pid = forkserver_program_start(server->spawner, incoming);
+    if (incoming->request->flags & FORKSERVER_WITH_CONNECTION) {
+        r = offer_make(server, CLIENT_PROGRAM, &offer);
+        incoming->connection = &offer.fd;
+    }
+    pid_t pid = r < 0 ? r : forkserver_program_start(server->spawner, incoming);
+    incoming->connection = NULL;
     if (pid < 0) {
         child_free(child);
+        offer_withdraw(server, &offer);
         return pid;
     }
-    children_add(&server->children, child, pid, incoming->exit ? take_fd(incoming->exit) : -1);
+    fd_close(offer.fd);
+    add_child(server, incoming, child, pid);
     return pid;
 }
 
@@ -135,66 +192,39 @@ static _Noreturn void run_entry(int64_t entry, struct hark_forkserver *connectio
     _exit(function(connection, socket_fd));
 }
 
-/* What a connection for the child consists of until the child exists. */
-struct offer {
-    struct hark_forkserver *handle;
-    struct client *client;
-    int fd;
-};
-
-static int offer_make(struct server *server, struct offer *ret_offer)
-{
-    cleanup_close int far = -1, near = -1;
-    struct hark_forkserver *handle;
-    struct client *client = NULL;
-    int r = forkserver_connection_pair(&far, &near);
-
-    if (r >= 0)
-        r = forkserver_handle_new(far, getpid(), server->cookie, &handle);
-    if (r < 0)
-        return r;
-    int fd = take_fd(&far);
-    r = client_add(server, near, false, &client);
-    if (r < 0) {
-        forkserver_handle_free(handle);
-        return r;
-    }
-    (void)take_fd(&near);
-    *ret_offer = (struct offer){.handle = handle, .client = client, .fd = fd};
-    return 0;
-}
-
 static pid_t serve_fork(struct server *server, struct incoming *incoming)
 {
     const struct forkserver_request *request = incoming->request;
-    struct offer offer = {.fd = -1};
+    struct hark_forkserver *handle = NULL;
+    struct offer offer = OFFER_INIT;
     int keep[2], socket_fd = incoming->socket ? *incoming->socket : -1;
     size_t n_keep = 0;
     struct child *child = child_new();
     int r = child ? 0 : -ENOMEM;
 
-    if (r >= 0 && request->flags & FORKSERVER_WITH_CONNECTION)
-        r = offer_make(server, &offer);
-    if (r < 0) {
-        child_free(child);
-        return r;
+    if (r >= 0 && request->flags & FORKSERVER_WITH_CONNECTION) {
+        r = offer_make(server, CLIENT_FUNCTION, &offer);
+        if (r >= 0)
+            r = forkserver_handle_new(offer.fd, getpid(), server->cookie, &handle);
     }
     if (socket_fd >= 0)
         keep[n_keep++] = socket_fd;
     if (offer.fd >= 0)
         keep[n_keep++] = offer.fd;
-    pid_t pid = fork();
+    pid_t pid = r < 0 ? r : fork();
     if (pid == 0)
-        run_entry(request->entry, offer.handle, keep, n_keep, socket_fd);
-    if (pid < 0)
+        run_entry(request->entry, handle, keep, n_keep, socket_fd);
+    if (r >= 0 && pid < 0)
         pid = -errno;
-    forkserver_handle_free(offer.handle);
+    if (handle) { /* the child has it; here it goes, with its descriptor */
+        forkserver_handle_free(handle);
+        offer.fd = -1;
+    }
     if (pid >= 0) {
-        children_add(&server->children, child, pid, incoming->exit ? take_fd(incoming->exit) : -1);
+        add_child(server, incoming, child, pid);
     } else {
         child_free(child);
-        if (offer.client)
-            client_drop(server, offer.client);
+        offer_withdraw(server, &offer);
     }
     return pid;
 }
@@ -205,7 +235,7 @@ static int serve_call(struct incoming *incoming, int *ret_value)
     const struct forkserver_request *request = incoming->request;
     cleanup_free char *memory = NULL;
 
-    if (!incoming->from_starter)
+    if (incoming->from != CLIENT_STARTER)
         return -EPERM;
     int r = incoming_take_body(incoming, &memory);
     if (r < 0)
@@ -223,7 +253,7 @@ static int begin_stop(struct server *server, struct incoming *incoming)
 {
     int timeout_ms = incoming->request->number;
 
-    if (!incoming->from_starter)
+    if (incoming->from != CLIENT_STARTER)
         return -EPERM;
     if (server->stop_reply >= 0)
         return -EALREADY;
@@ -275,16 +305,21 @@ static int serve(struct server *server, struct incoming *incoming, int *ret_valu
         return -EPERM;
     if (request->type == FORKSERVER_KILL_ALL)
         return children_kill(&server->children, request->number, sender->pid);
+    if (request->type == FORKSERVER_KILL)
+        return children_kill_one(&server->children, request->number, (pid_t)request->entry,
+                                 request->exit_cookie);
     if (request->type == FORKSERVER_STOP)
         return begin_stop(server, incoming);
     if (request->type == FORKSERVER_STOP_SERVER) {
-        server->leaving = incoming->from_starter;
+        server->leaving = incoming->from == CLIENT_STARTER;
         return server->leaving ? 0 : -EPERM;
     }
     if (server->stop_reply >= 0)
         return -ESHUTDOWN;
     if (request->type == FORKSERVER_CALL)
         return serve_call(incoming, ret_value);
+    if (request->type == FORKSERVER_FORK && incoming->from == CLIENT_PROGRAM)
+        return -EOPNOTSUPP;
     pid = request->type == FORKSERVER_SPAWN ? serve_spawn(server, incoming)
                                             : serve_fork(server, incoming);
     if (pid < 0)
@@ -324,7 +359,7 @@ static bool on_message(struct server *server, struct incoming *incoming, size_t 
 
 static void on_client(struct server *server, struct client *client)
 {
-    struct incoming incoming = {.from_starter = client->is_starter};
+    struct incoming incoming = {.from = client->kind};
     struct iovec room = {.iov_base = &server->message, .iov_len = sizeof(server->message)};
     ssize_t n = message_receive(client->fd, &room, 0, &incoming.ancillary);
 
@@ -425,7 +460,7 @@ static int server_init(struct server *server, int connection, const uint8_t *coo
     int r = children_init(&server->children);
     if (r >= 0)
         r = spawner_new(&server->spawner);
-    return r < 0 ? r : client_add(server, connection, true, &starter);
+    return r < 0 ? r : client_add(server, connection, CLIENT_STARTER, &starter);
 }
 
 _Noreturn void forkserver_process_run(int connection, const uint8_t *cookie)

@@ -10,6 +10,7 @@
 #include "basic/cleanup.h"
 
 #define N_STANDARD 3 /* descriptors 0, 1, 2 */
+#define N_EXTRA    2 /* the socket, the connection */
 
 int incoming_take_body(struct incoming *incoming, char **ret_memory)
 {
@@ -26,8 +27,9 @@ int incoming_take_body(struct incoming *incoming, char **ret_memory)
 /* The list of descriptors for a plan: copies are what was opened for it and is not the request's.
  */
 struct hand_over {
-    int fds[HARK_SPAWN_FDS_MAX + 1];
+    int fds[HARK_SPAWN_FDS_MAX + N_EXTRA];
     size_t n;
+    int null_fd; /* one of the copies, or -1 */
     int copies[N_STANDARD + 1];
     size_t n_copies;
 };
@@ -55,35 +57,48 @@ static int hand_over_null(struct hand_over *hand_over, int minimum)
     return fd < 0 ? -errno : hand_over_copy(hand_over, fd, minimum);
 }
 
-/* The socket comes after the program's descriptors, but never in a standard one's place: those that
- * the request leaves out stay the server's. */
-static int hand_over_fill(struct hand_over *hand_over, struct incoming *incoming)
+/* One of those that the request lists, or leaves out: those stay the server's. */
+static int hand_over_listed(struct hand_over *hand_over, struct incoming *incoming, size_t i,
+                            size_t n)
 {
     const struct forkserver_request *request = incoming->request;
-    size_t n = request->n_fds;
-    int null_fd = -1, *next = incoming->program_fds;
 
-    if (incoming->socket)
-        n = (n < N_STANDARD ? N_STANDARD : n) + 1;
-    for (size_t i = 0; i < n; i++) {
-        int fd, r = 0;
+    if (i >= request->n_fds)
+        return hand_over_copy(hand_over, (int)i, (int)n);
+    if (forkserver_fd_is_null(request, i)) {
+        if (hand_over->null_fd < 0)
+            hand_over->null_fd = hand_over_null(hand_over, (int)n);
+        return hand_over->null_fd;
+    }
+    int *fd = incoming->program_fds++;
+    int r = fd_move_above(fd, (int)n);
+    return r < 0 ? r : *fd;
+}
 
-        if (incoming->socket && i == n - 1) {
-            r = fd_move_above(incoming->socket, (int)n);
-            fd = *incoming->socket;
-        } else if (i >= request->n_fds) {
-            fd = hand_over_copy(hand_over, (int)i, (int)n);
-        } else if (forkserver_fd_is_null(request, i)) {
-            if (null_fd < 0)
-                null_fd = hand_over_null(hand_over, (int)n);
-            fd = null_fd;
-        } else {
-            r = fd_move_above(next, (int)n);
-            fd = *next++;
-        }
-        if (r < 0 || fd < 0)
-            return r < 0 ? r : fd;
+/* The socket and the connection come after the program's descriptors, but never in a standard one's
+ * place. */
+static int hand_over_fill(struct hand_over *hand_over, struct incoming *incoming)
+{
+    int *extra[] = {incoming->socket, incoming->connection};
+    size_t n_listed = incoming->request->n_fds, n_extra = 0;
+
+    for (size_t i = 0; i < N_EXTRA; i++)
+        if (extra[i])
+            extra[n_extra++] = extra[i];
+    if (n_extra > 0 && n_listed < N_STANDARD)
+        n_listed = N_STANDARD;
+    const size_t n = n_listed + n_extra;
+    for (size_t i = 0; i < n_listed; i++) {
+        int fd = hand_over_listed(hand_over, incoming, i, n);
+        if (fd < 0)
+            return fd;
         hand_over->fds[hand_over->n++] = fd;
+    }
+    for (size_t i = 0; i < n_extra; i++) {
+        int r = fd_move_above(extra[i], (int)n);
+        if (r < 0)
+            return r;
+        hand_over->fds[hand_over->n++] = *extra[i];
     }
     return 0;
 }
@@ -111,7 +126,7 @@ static pid_t start_strings(struct spawner *spawner, struct incoming *incoming,
                            const struct forkserver_strings *strings)
 {
     const struct forkserver_request *request = incoming->request;
-    cleanup(hand_over_done) struct hand_over hand_over = {0};
+    cleanup(hand_over_done) struct hand_over hand_over = {.null_fd = -1};
     struct spawn_limit limits[HARK_SPAWN_LIMITS_MAX];
     unsigned flags = 0;
     int r = forkserver_rights_check_limits(request, strings->limits, limits);

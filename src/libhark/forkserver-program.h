@@ -11,16 +11,24 @@
 #include "libhark/pass-fds.h"
 #include "libhark/spawn.h"
 
+/* Where a connection came from, which decides what may be asked on it. */
+enum client_kind {
+    CLIENT_STARTER,
+    CLIENT_FUNCTION,
+    CLIENT_PROGRAM, /* another image, whose functions are not the server's */
+};
+
 /* Whatever channel is still here at the end is closed. */
 struct incoming {
     const struct forkserver_request *request;
     const char *body;
     struct ancillary ancillary;
-    bool from_starter;
+    enum client_kind from;
     struct forkserver_claims claims;    /* FORKSERVER_WITH_IDENTITY */
     int *reply, *socket, *exit, *memfd; /* into ancillary.fds; NULL: not there */
     int *program_fds;
-    bool malformed; /* found out while it was served */
+    int *connection; /* made for the program, close-on-exec; or NULL */
+    bool malformed;  /* found out while it was served */
 };
 
 /* Fetches the body when it lies in a memfd; *ret_memory, to be freed, holds it then. */

@@ -41,8 +41,9 @@ static bool body_is_where_it_belongs(const struct forkserver_request *request, s
 static bool spawn_is_valid(const struct forkserver_request *request, size_t size, size_t n_fds)
 {
     const uint32_t known = FORKSERVER_WITH_SOCKET | FORKSERVER_WITH_EXIT |
-                           FORKSERVER_WITH_DIRECTORY | FORKSERVER_WITH_ENVIRONMENT |
-                           FORKSERVER_WITH_MEMFD | FORKSERVER_WITH_IDENTITY;
+                           FORKSERVER_WITH_CONNECTION | FORKSERVER_WITH_DIRECTORY |
+                           FORKSERVER_WITH_ENVIRONMENT | FORKSERVER_WITH_MEMFD |
+                           FORKSERVER_WITH_IDENTITY;
     size_t passed = 1 + count_flags(request->flags);
 
     if (request->flags & ~known || request->n_fds > HARK_SPAWN_FDS_MAX)
@@ -95,14 +96,26 @@ static bool call_is_valid(const struct forkserver_request *request, size_t size,
 static bool command_is_valid(const struct forkserver_request *request, size_t size, size_t n_fds)
 {
     return request->flags == 0 && has_no_program(request) && request->body_size == 0 &&
-           size == sizeof(*request) && n_fds == 1 && request->entry == 0;
+           size == sizeof(*request) && n_fds == 1;
+}
+
+static bool kill_is_valid(const struct forkserver_request *request, size_t size, size_t n_fds)
+{
+    return command_is_valid(request, size, n_fds) && request->number >= 0 && request->entry > 0 &&
+           request->entry <= INT32_MAX;
+}
+
+static bool names_a_child(const struct forkserver_request *request)
+{
+    return request->flags & FORKSERVER_WITH_EXIT || request->type == FORKSERVER_KILL;
 }
 
 int forkserver_request_check(const struct forkserver_request *request, size_t size, size_t n_fds)
 {
     bool valid = false;
 
-    if (size < sizeof(*request) || request->version != FORKSERVER_VERSION)
+    if (size < sizeof(*request) || request->version != FORKSERVER_VERSION ||
+        (request->exit_cookie != 0 && !names_a_child(request)))
         return -EBADMSG;
     switch ((enum forkserver_request_type)request->type) {
     case FORKSERVER_SPAWN:
@@ -115,13 +128,19 @@ int forkserver_request_check(const struct forkserver_request *request, size_t si
         valid = call_is_valid(request, size, n_fds);
         break;
     case FORKSERVER_KILL_ALL:
-        valid = command_is_valid(request, size, n_fds) && request->number >= 0;
+        valid =
+            command_is_valid(request, size, n_fds) && request->entry == 0 && request->number >= 0;
         break;
     case FORKSERVER_STOP:
-        valid = command_is_valid(request, size, n_fds) && request->number >= -1;
+        valid =
+            command_is_valid(request, size, n_fds) && request->entry == 0 && request->number >= -1;
         break;
     case FORKSERVER_STOP_SERVER:
-        valid = command_is_valid(request, size, n_fds) && request->number == 0;
+        valid =
+            command_is_valid(request, size, n_fds) && request->entry == 0 && request->number == 0;
+        break;
+    case FORKSERVER_KILL:
+        valid = kill_is_valid(request, size, n_fds);
         break;
     }
     return valid ? 0 : -EBADMSG;

@@ -2,8 +2,12 @@
 /*
  * What a client says to its fork server.
  *
- * Both are processes of one image on one machine, so the numbers are native; what arrives is
- * checked as if a stranger had sent it all the same.
+ * Both are processes on one machine, and of one image unless the client is a program that was
+ * spawned with a connection, so the numbers are native; what arrives is checked as if a stranger
+ * had sent it all the same.
+ *
+ * A program learns what it needs from struct forkserver_hello, one message that waits in its
+ * connection, and is only ever peeked at: others may get copies of the connection.
  *
  * A request is one SOCK_SEQPACKET message: struct forkserver_request, then, for a spawn, the body.
  * With it come descriptors, in this order, and the sender's SCM_CREDENTIALS:
@@ -33,7 +37,7 @@
 
 #include "libhark/hark.h"
 
-#define FORKSERVER_VERSION     UINT32_C(0x68726b02)
+#define FORKSERVER_VERSION     UINT32_C(0x68726b03)
 #define FORKSERVER_COOKIE_SIZE 16
 /* Larger bodies travel in a memfd: a message must fit the socket's send buffer. */
 #define FORKSERVER_INLINE_MAX ((size_t)64 * 1024)
@@ -47,6 +51,7 @@ enum forkserver_request_type {
     FORKSERVER_STOP,     /* number: milliseconds, or -1 */
     FORKSERVER_STOP_SERVER,
     FORKSERVER_CALL, /* entry: the function; the body: its data */
+    FORKSERVER_KILL, /* number: the signal; entry: the pid; exit_cookie: of that child, or 0 */
 };
 
 enum forkserver_request_flags {
@@ -80,14 +85,22 @@ struct forkserver_request {
     uint32_t body_size;
     int32_t number;
     int64_t entry; /* a fork, a call: the function's distance from forkserver_anchor */
+    /* FORKSERVER_WITH_EXIT: of the client's end of the exit channel (SO_COOKIE), which no other
+     * socket ever has: the child's name that is never used again, other than its pid. */
+    uint64_t exit_cookie;
     uint8_t cookie[FORKSERVER_COOKIE_SIZE];         /* made at start: who has it, has our memory */
     uint8_t null_fds[(HARK_SPAWN_FDS_MAX + 7) / 8]; /* bit i: descriptor i is /dev/null */
 };
-_Static_assert(sizeof(struct forkserver_request) == 104, "no padding goes over the wire");
+_Static_assert(sizeof(struct forkserver_request) == 112, "no padding goes over the wire");
 
 struct forkserver_reply {
     int32_t result; /* 0 or positive, or a negative errno */
     int32_t value;  /* the pid of the new child, in the server's namespace; what a call returned */
+};
+
+struct forkserver_hello {
+    uint32_t version; /* FORKSERVER_VERSION */
+    uint8_t cookie[FORKSERVER_COOKIE_SIZE];
 };
 
 /* Where entry points are measured from. */

@@ -28,6 +28,8 @@
 #define STOP_GRACE_MS    5000
 #define RELEASE_GRACE_MS 1000 /* what a server gets that has nothing to do but leave */
 
+#define CHILD_FLAGS ((unsigned)(HARK_CHILD_SOCKET | HARK_CHILD_EXIT | HARK_CHILD_CONNECTION))
+
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 #define WITH_THREAD_SANITIZER 1
@@ -116,6 +118,13 @@ static int add_channel(struct exchange *exchange, int type, int *ret_near)
     return 0;
 }
 
+static int socket_cookie(int fd, uint64_t *ret_cookie)
+{
+    socklen_t size = sizeof(*ret_cookie);
+
+    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, ret_cookie, &size) < 0 ? -errno : 0;
+}
+
 static int add_channels(struct exchange *exchange, unsigned flags)
 {
     int r = add_channel(exchange, SOCK_SEQPACKET, &exchange->near_reply);
@@ -127,7 +136,11 @@ static int add_channels(struct exchange *exchange, unsigned flags)
     if (r >= 0 && flags & HARK_CHILD_EXIT) {
         exchange->request.flags |= FORKSERVER_WITH_EXIT;
         r = add_channel(exchange, SOCK_SEQPACKET, &exchange->near_exit);
+        if (r >= 0)
+            r = socket_cookie(exchange->near_exit, &exchange->request.exit_cookie);
     }
+    if (flags & HARK_CHILD_CONNECTION)
+        exchange->request.flags |= FORKSERVER_WITH_CONNECTION;
     return r;
 }
 
@@ -257,7 +270,7 @@ int hark_forkserver_spawn(struct hark_forkserver *server, const struct hark_spaw
     cleanup(exchange_done) struct exchange exchange;
 
     exchange_init(&exchange, server, FORKSERVER_SPAWN);
-    if (flags & ~(unsigned)(HARK_CHILD_SOCKET | HARK_CHILD_EXIT) || !ret_child)
+    if (flags & ~CHILD_FLAGS || !ret_child)
         return -EINVAL;
     int r = forkserver_spawn_encode(spawn, &exchange.request, &exchange.body);
     if (r >= 0)
@@ -276,17 +289,31 @@ int hark_forkserver_fork(struct hark_forkserver *server,
                          int (*entry)(struct hark_forkserver *connection, int socket_fd),
                          unsigned flags, struct hark_child *ret_child)
 {
-    const unsigned known = HARK_CHILD_SOCKET | HARK_CHILD_EXIT | HARK_CHILD_CONNECTION;
     cleanup(exchange_done) struct exchange exchange;
 
     exchange_init(&exchange, server, FORKSERVER_FORK);
-    if (flags & ~known || !entry || !ret_child)
+    if (flags & ~CHILD_FLAGS || !entry || !ret_child)
         return -EINVAL;
     exchange.request.entry = (int64_t)((intptr_t)entry - (intptr_t)forkserver_anchor);
-    if (flags & HARK_CHILD_CONNECTION)
-        exchange.request.flags |= FORKSERVER_WITH_CONNECTION;
     int r = add_channels(&exchange, flags);
     return r < 0 ? r : run_child_request(&exchange, server, ret_child);
+}
+
+int hark_forkserver_kill(struct hark_forkserver *server, const struct hark_child *child,
+                         int signal_number)
+{
+    cleanup(exchange_done) struct exchange exchange;
+    struct forkserver_reply reply = {0};
+
+    exchange_init(&exchange, server, FORKSERVER_KILL);
+    if (!child || child->pid <= 0 || signal_number < 0 || signal_number >= NSIG)
+        return -EINVAL;
+    int r = child->exit_fd == -1 ? 0 : socket_cookie(child->exit_fd, &exchange.request.exit_cookie);
+    exchange.request.number = signal_number;
+    exchange.request.entry = child->pid;
+    if (r >= 0)
+        r = add_channels(&exchange, 0);
+    return r < 0 ? r : exchange_run(&exchange, server, -1, &reply);
 }
 
 int hark_forkserver_kill_all(struct hark_forkserver *server, int signal_number)

@@ -88,8 +88,8 @@ HARK_PUBLIC int hark_lockfile_hold(const char *path, int timeout_ms, unsigned fl
 
 /*
  * The lock that fd holds: of a handle's descriptor that came across execve(2), with its
- * close-on-exec flag taken off before, or from a parent or another process, which may then only
- * close its copies (hark_lockfile_free() there would let go of the lock). Takes fd over on success
+ * close-on-exec flag taken off before, or from a parent or another process, which then disowns its
+ * own handle (else hark_lockfile_free() there would let go of the lock). Takes fd over on success
  * only. The flags are those of before, but APPEND; what was written stays, with IDENTIFY it is
  * written anew. A lock that nobody holds is taken.
  *
@@ -100,6 +100,10 @@ HARK_PUBLIC int hark_lockfile_hold(const char *path, int timeout_ms, unsigned fl
  */
 HARK_PUBLIC int hark_lockfile_adopt(const char *path, int fd, unsigned flags,
                                     struct hark_lockfile **ret_lock);
+
+/* The lock is another process's from now on, which has adopted it, or will: hark_lockfile_free()
+ * only closes this one's copy, and nothing else is allowed. */
+HARK_PUBLIC void hark_lockfile_disown(struct hark_lockfile *lock);
 
 /* The lock file, open for reading and writing; -1 after a commit, or close. It stays the lock's:
  * closing it drops the lock. Copies (fork, dup) share the lock; hark_lockfile_free() drops it for
@@ -155,7 +159,8 @@ HARK_PUBLIC int hark_lockfile_holder(const char *path, struct hark_holder *ret_h
 /* ---- Listen ---------------------------------------------------------------------------------- */
 
 /*
- * A listening socket, passed by systemd or made here, under one of these addresses:
+ * A listening socket, passed by systemd or made here, or a connection to one, under these
+ * addresses:
  *
  *   /path  ./path  a/b    Unix socket; a relative path must contain a slash ("./word", not "word")
  *   @name                 abstract Unix socket (unix(7))
@@ -179,6 +184,11 @@ HARK_PUBLIC int hark_lockfile_holder(const char *path, struct hark_holder *ret_h
  *
  * Descriptors: a process that is forked and does not exec must close its copies of the listener's
  * and the lock's descriptor (hark_listener_free()), or it keeps them alive after this process died.
+ *
+ * Handing over, so that no connection is refused: the socket (hark_listener_fd()) and the lock
+ * (hark_listener_lock_fd()) go across execve(2), with their close-on-exec flags taken off, or to
+ * another process; that one calls hark_listener_adopt(). If it is another, this one calls
+ * hark_listener_disown() once it has succeeded, and hark_listener_free().
  */
 struct hark_listener;
 
@@ -266,8 +276,35 @@ HARK_PUBLIC int hark_listen(const char *address, const struct hark_listen_option
 HARK_PUBLIC int hark_listener_from_fd(int fd, int type, const char *name,
                                       struct hark_listener **ret_listener);
 
+/*
+ * What another process, or this one before execve(2), made with hark_listen() of that address and
+ * options: its socket and, of a path, its lock's descriptor, so that everything here is as it was
+ * there; or with lock_fd -1, and for a socket that any program has made: the lock is taken anew.
+ * Takes both over on success only. Of the options, type is what fd must be, lock_timeout_ms is for
+ * a lock that is taken anew, name becomes the listener's, and the others count for
+ * hark_listener_rebind() and _free(). A socket that has lost its name since is adopted all the
+ * same: hark_listener_check().
+ *
+ *   -EADDRNOTAVAIL fd is bound to something else (of a path the last component counts)
+ *   -ESTALE        the lock file was removed or replaced: lock_fd is nobody's lock any more. Again
+ *                  with -1, which takes the new one
+ *   -EADDRINUSE    another descriptor holds the lock
+ *   -EBADF, -ENOTSOCK, -EPROTOTYPE, -ENOTCONN
+ *                  fd, as hark_listener_from_fd(); -EBADF: also lock_fd
+ *   -EAFNOSUPPORT  fd is of another family than the address
+ *   -EINVAL        a lock_fd below -1, or for what is no path; no address; options without sense
+ *   and those of hark_listen() about the address, the options, the directory and the lock file
+ */
+HARK_PUBLIC int hark_listener_adopt(const char *address, int fd, int lock_fd,
+                                    const struct hark_listen_options *options,
+                                    struct hark_listener **ret_listener);
+
 /* The socket. It stays the listener's. */
 HARK_PUBLIC int hark_listener_fd(const struct hark_listener *listener);
+
+/* The lock of a path that hark_listen() made, or that was adopted: -1 for all others. It stays the
+ * listener's. hark_listener_rebind() may change it, as it changes the socket. */
+HARK_PUBLIC int hark_listener_lock_fd(const struct hark_listener *listener);
 
 /* SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET. */
 HARK_PUBLIC int hark_listener_type(const struct hark_listener *listener);
@@ -280,7 +317,8 @@ HARK_PUBLIC const char *hark_listener_address(const struct hark_listener *listen
 HARK_PUBLIC const char *hark_listener_name(const struct hark_listener *listener);
 HARK_PUBLIC bool hark_listener_was_passed(const struct hark_listener *listener);
 
-/* For a path that hark_listen() made: the directory that holds it (to watch); else NULL. */
+/* For a path that hark_listen() made, or that was adopted: the directory that holds it (to watch);
+ * else NULL. */
 HARK_PUBLIC const char *hark_listener_directory(const struct hark_listener *listener);
 
 /* An enum hark_listener_state, or an errno of lstat(2) (-EACCES, …). The path is looked up anew, so
@@ -292,9 +330,13 @@ HARK_PUBLIC int hark_listener_check(const struct hark_listener *listener);
  * before. The listener has the new socket then; *ret_old_fd gets the old one, whose backlog is
  * still to be served and which the caller closes. If that fails nothing has changed. -EALREADY: it
  * is in place; -EADDRINUSE: somebody else lives there or holds the lock; -EOPNOTSUPP: not a path,
- * or it was passed; -EPERM: also in a forked child; others as hark_listen(). Waits a
+ * or it was passed; -EPERM: also in a forked child, or disowned; others as hark_listen(). Waits a
  * tenth of a second at most. */
 HARK_PUBLIC int hark_listener_rebind(struct hark_listener *listener, int *ret_old_fd);
+
+/* The name and the lock are another process's from now on, which has adopted them, or will:
+ * hark_listener_free() only closes this one's copies. Until then it may still accept. */
+HARK_PUBLIC void hark_listener_disown(struct hark_listener *listener);
 
 /* Removes the name (only if it still leads to this socket, and not with HARK_LISTEN_KEEP_NAME),
  * closes the socket, removes the lock file and lets go of the lock. A forked child only closes its
@@ -307,6 +349,54 @@ HARK_PUBLIC struct hark_listener *hark_listener_free(struct hark_listener *liste
  * -ENODEV, -ENAMETOOLONG: no address; -EPROTOTYPE: an IP address of neither type; errors of
  * netlink(7) and of reaching the directory. */
 HARK_PUBLIC int hark_address_holder(const char *address, int type, struct hark_holder *ret_holder);
+
+enum hark_address_state {
+    HARK_ADDRESS_FREE = 0,  /* nobody is bound to it, nothing has the path */
+    HARK_ADDRESS_DEAD,      /* of a path: a socket that nobody is bound to */
+    HARK_ADDRESS_IN_USE,    /* somebody is bound to it, and may listen, be busy or stopped */
+    HARK_ADDRESS_NO_SOCKET, /* of a path: something else, a symbolic link too */
+    HARK_ADDRESS_UNKNOWN,   /* a socket that this process may not ask; always for vsock */
+};
+
+/* Whether anybody is bound to that address now: an enum hark_address_state. Connects to nobody,
+ * locks and changes nothing; an answer may be out of date at once, so it is for messages and
+ * decisions of people: hark_listen() asks itself, under the lock. Errors as hark_address_holder(),
+ * but -ESRCH; -ENOSYS: no /proc. */
+HARK_PUBLIC int hark_address_state(const char *address, int type);
+
+enum hark_connect_flags {
+    HARK_CONNECT_NONBLOCK = 1 << 0,       /* leave the socket non-blocking */
+    HARK_CONNECT_AWAIT_NAME = 1 << 1,     /* wait while nothing has the path (-ENOENT) */
+    HARK_CONNECT_AWAIT_LISTENER = 1 << 2, /* wait while nobody listens (-ECONNREFUSED) */
+};
+
+/*
+ * A connection to an address of the form above; a mere PORT, and an empty CID, are this machine's.
+ * A path may be a symbolic link, and of any length. Waits up to timeout_ms of monotonic time in all
+ * (0: not at all, -1: for ever): for room in a full backlog, for the answer of another machine, for
+ * a server that is bound to its path and does not listen yet, and for what the flags say. type as
+ * in hark_listen(). The caller owns *ret_fd.
+ *
+ *   -ETIMEDOUT     no room in the backlog, no answer; of TCP also before timeout_ms: tcp(7)
+ *   -ECONNREFUSED  nobody listens there; with AWAIT_LISTENER: nobody has begun to
+ *   -ENOENT        no such path; with AWAIT_NAME: none has come
+ *   -ENOTSOCK      what is at the path is no socket
+ *   -EPROTOTYPE    a server of another type
+ *   -EPERM         a datagram socket that only hears another peer
+ *   -EACCES        a directory may not be searched, or the socket not be written to
+ *   -EINTR         a signal handler ran while it waited
+ *   -EINVAL        no address; no such type; a timeout below -1; an unknown flag
+ *   -ERANGE, -ENODEV, -ENAMETOOLONG
+ *                  the address, as hark_listen(); a path only above PATH_MAX
+ *   -ENOTDIR, -ELOOP, -EHOSTUNREACH, -ENETUNREACH, -ECONNRESET, -EADDRNOTAVAIL, -EAFNOSUPPORT,
+ *   -EPROTONOSUPPORT, -ESOCKTNOSUPPORT, …
+ *                  connect(2), socket(2)
+ *   -ENOSYS        a path above 107 bytes, and no /proc
+ *   -EMFILE, -ENFILE, -ENOMEM, -ENOBUFS
+ *                  resources
+ */
+HARK_PUBLIC int hark_connect(const char *address, int type, int timeout_ms, unsigned flags,
+                             int *ret_fd);
 
 /* ---- Passed sockets -------------------------------------------------------------------------- */
 
@@ -340,13 +430,13 @@ HARK_PUBLIC struct hark_passed *hark_passed_free(struct hark_passed *passed, siz
  * hark_forkserver_spawn() and hark_forkserver_fork() as often as wanted; hark_forkserver_stop(), or
  * hark_forkserver_stop_server(), or neither; hark_forkserver_free().
  *
- * Threads: any number may be inside spawn, fork, call, kill_all and pid of one handle at once (each
- * request has a reply channel of its own). stop and stop_server may be called by one thread at a
- * time while they are (those then fail with -ESHUTDOWN or -EPIPE); free, by nobody else's leave,
- * last.
+ * Threads: any number may be inside spawn, fork, call, kill, kill_all and pid of one handle at once
+ * (each request has a reply channel of its own). stop and stop_server may be called by one thread
+ * at a time while they are (those then fail with -ESHUTDOWN or -EPIPE); free, by nobody else's
+ * leave, last.
  *
- * Connections: the handle from start is the starter's. A child of fork that was given
- * HARK_CHILD_CONNECTION has one too, with all its power but call, stop and stop_server; their
+ * Connections: the handle from start is the starter's. A child that was given HARK_CHILD_CONNECTION
+ * has one too, with all its power but call, stop and stop_server, and of a program but fork; their
  * number has no limit but memory and descriptors. The server lives until the starter stops it or
  * frees its handle; if the starter just dies, as long as anybody else has a connection or there is
  * an exit to report. It leaves without a word then, and its children go on without a parent. (A
@@ -440,8 +530,10 @@ enum hark_child_flags {
     /* Give the child one end of a socket pair: the argument of the entry point; for a program, the
      * descriptor after those of fds, but at least 3. */
     HARK_CHILD_SOCKET = 1 << 0,
-    HARK_CHILD_EXIT = 1 << 1,       /* make an exit descriptor */
-    HARK_CHILD_CONNECTION = 1 << 2, /* fork only: give the child a connection of its own */
+    HARK_CHILD_EXIT = 1 << 1, /* make an exit descriptor */
+    /* Give the child a connection of its own: the argument of the entry point; for a program, the
+     * descriptor after those of fds and the socket, but at least 3: hark_forkserver_from_fd(). */
+    HARK_CHILD_CONNECTION = 1 << 2,
 };
 
 /* Creates the server, waits until it is ready. -EBUSY: there are other threads (they may hold
@@ -449,7 +541,23 @@ enum hark_child_flags {
  * clone(2), socketpair(2), epoll_create(2), signalfd(2), getrandom(2). */
 HARK_PUBLIC int hark_forkserver_start(struct hark_forkserver **ret_server);
 
-/* The server's pid, for who is to be told; it cannot be waited for. Never fails. */
+/*
+ * In a program that was spawned with HARK_CHILD_CONNECTION: the connection behind that descriptor,
+ * which is taken over on success only, and becomes close-on-exec. The server's functions are not
+ * this program's, so it may do all but fork (-EOPNOTSUPP) and what is the starter's. A copy of the
+ * descriptor that went to yet another program is one to it, too. The ids must be the server's, as
+ * ever: a connection is of no use to an identity that is not.
+ *
+ *   -EBADF, -ENOTSOCK  no descriptor, no socket
+ *   -EPROTOTYPE        no connection of a fork server, or not one for a program
+ *   -EPROTONOSUPPORT   the server is of another version of this library, with another protocol
+ *   -EPIPE             the server is gone
+ *   -EINVAL, -ENOMEM
+ */
+HARK_PUBLIC int hark_forkserver_from_fd(int fd, struct hark_forkserver **ret_server);
+
+/* The server's pid, for who is to be told, 0 where it is not visible; it cannot be waited for.
+ * Never fails. */
 HARK_PUBLIC pid_t hark_forkserver_pid(const struct hark_forkserver *server);
 
 /* Starts a program, and returns when it runs (it may have ended already). The caller owns the
@@ -469,7 +577,7 @@ HARK_PUBLIC int hark_forkserver_spawn(struct hark_forkserver *server,
  * or in a library that was loaded then. It gets a connection, or NULL, and its end of the socket
  * pair, or -1, and owns both; what it returns is the exit status. (The process leaves by _exit(2):
  * nothing is flushed; fork handlers of pthread_atfork(3) are run.) -EINVAL: no entry, unknown
- * flags; -ESHUTDOWN; what every request can have. */
+ * flags; -EOPNOTSUPP: a spawned program's connection; -ESHUTDOWN; what every request can have. */
 HARK_PUBLIC int hark_forkserver_fork(struct hark_forkserver *server,
                                      int (*entry)(struct hark_forkserver *connection,
                                                   int socket_fd),
@@ -485,6 +593,21 @@ HARK_PUBLIC int hark_forkserver_fork(struct hark_forkserver *server,
 HARK_PUBLIC int hark_forkserver_call(struct hark_forkserver *server,
                                      int (*function)(const void *data, size_t size),
                                      const void *data, size_t size, int *ret_result);
+
+/*
+ * Sends a signal (0: none, just asks) to one child, whoever asked for it. Its exit descriptor, or a
+ * copy, says which is meant, so that it is never another that got the same pid later; if that is
+ * -1, it is whichever child of this server has the pid now. Never a process that is not the
+ * server's child. One that has ended this moment may count still.
+ *
+ *   -ESRCH   it has ended, or there never was one
+ *   -EPERM   also one that the server may not signal: kill(2)
+ *   -EINVAL  no child, no pid, no such signal
+ *   -EBADF   the exit descriptor is neither -1 nor open; -ENOTSOCK: nor an exit descriptor
+ *   and what every request can have
+ */
+HARK_PUBLIC int hark_forkserver_kill(struct hark_forkserver *server, const struct hark_child *child,
+                                     int signal_number);
 
 /* Sends a signal (0: none, just counts) to every living child but the caller, never to the starter
  * or the server. How many got it. -EINVAL: no such signal; what every request can have. */

@@ -122,6 +122,46 @@ static pid_t flock_pid(const struct stat *file, uint64_t claimed)
     return found;
 }
 
+/* Whether that descriptor of a process holds a flock on the file; proc_fd is its /proc/PID/fdinfo.
+ */
+static bool shows_flock(int proc_fd, const char *name, ino_t inode)
+{
+    cleanup_close int fd = openat(proc_fd, name, O_RDONLY | O_CLOEXEC);
+    FILE *info = fd >= 0 ? fdopen(fd, "r") : NULL;
+    char line[256];
+    bool shows = false;
+
+    if (!info)
+        return false;
+    take_fd(&fd);
+    while (!shows && fgets(line, sizeof(line), info)) {
+        unsigned long locked;
+
+        /* "lock:	1: FLOCK  ADVISORY  WRITE 0 fe:00:1234 0 EOF" */
+        shows = sscanf(line, "lock: %*s FLOCK %*s %*s %*d %*x:%*x:%lu", &locked) == 1 &&
+                locked == inode;
+    }
+    (void)fclose(info);
+    return shows;
+}
+
+/* A lock that was adopted: /proc/locks knows it by who took it first, and hides it when that one is
+ * dead. The text names who has it now, if that is true. */
+static bool has_adopted(uint64_t pid, ino_t inode)
+{
+    char path[64];
+    bool found = false;
+
+    (void)snprintf(path, sizeof(path), "/proc/%ju/fdinfo", (uintmax_t)pid);
+    DIR *descriptors = pid > 0 ? opendir(path) : NULL;
+    if (!descriptors)
+        return false;
+    for (struct dirent *entry; !found && (entry = readdir(descriptors));)
+        found = entry->d_name[0] != '.' && shows_flock(dirfd(descriptors), entry->d_name, inode);
+    (void)closedir(descriptors);
+    return found;
+}
+
 void holder_set_process(struct hark_holder *holder, pid_t pid)
 {
     char path[64];
@@ -150,6 +190,8 @@ int holder_of_lock(int directory_fd, const char *name, struct hark_holder *ret_h
         return errno == ENOENT ? -ESRCH : -errno;
     bool foreign = r == 0 && is_foreign(&text);
     pid_t pid = flock_pid(&status, foreign ? 0 : text.pid);
+    if (!foreign && (uint64_t)pid != text.pid && has_adopted(text.pid, status.st_ino))
+        pid = (pid_t)text.pid;
     if (pid > 0) {
         holder_set_process(ret_holder, pid);
         return 0;

@@ -2,9 +2,11 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "basic/cleanup.h"
@@ -28,7 +30,7 @@ struct hark_listener {
     char *name; /* or NULL */
     bool passed;
     bool has_place;
-    pid_t owner; /* the process that made it */
+    pid_t owner; /* the process that made it; 0: disowned */
     struct place place;
     struct hark_listen_options options;
 };
@@ -100,15 +102,22 @@ static int bind_address_or_ipv4(const struct address *address,
     return bind_address(&ipv4, options, ret_fd);
 }
 
-static int name_by_socket(struct hark_listener *listener)
+static int bound_address(int fd, char text[ADDRESS_TEXT_MAX])
 {
     struct sockaddr_storage socket = {0};
     socklen_t length = sizeof(socket);
-    char text[ADDRESS_TEXT_MAX];
 
-    if (getsockname(listener->fd, (struct sockaddr *)&socket, &length) < 0)
+    if (getsockname(fd, (struct sockaddr *)&socket, &length) < 0)
         return -errno;
-    int r = address_format((struct sockaddr *)&socket, length, text, sizeof(text));
+    int r = address_format((struct sockaddr *)&socket, length, text, ADDRESS_TEXT_MAX);
+    return r < 0 ? r : 0;
+}
+
+static int name_by_socket(struct hark_listener *listener, int fd)
+{
+    char text[ADDRESS_TEXT_MAX];
+    int r = bound_address(fd, text);
+
     if (r < 0)
         return r;
     listener->address = strdup(text);
@@ -123,7 +132,7 @@ static int listen_kernel(struct hark_listener *listener, const struct address *a
     for (;;) {
         int r = bind_address_or_ipv4(address, &listener->options, &listener->fd);
         if (r == 0)
-            return name_by_socket(listener);
+            return name_by_socket(listener, listener->fd);
         if (r != -EADDRINUSE)
             return r;
         r = backoff_wait(&backoff);
@@ -179,14 +188,12 @@ static int socket_option(int fd, int option, int *ret_value)
     return getsockopt(fd, SOL_SOCKET, option, ret_value, &length) < 0 ? -errno : 0;
 }
 
-int hark_listener_from_fd(int fd, int type, const char *name, struct hark_listener **ret_listener)
+/* Of that type, 0 for any, and listening: its type. */
+static int check_type(int fd, int type)
 {
-    cleanup(cleanup_listener) struct hark_listener *listener = NULL;
     int actual, listens = 0;
-
-    if (!ret_listener)
-        return -EINVAL;
     int r = socket_option(fd, SO_TYPE, &actual);
+
     if (r < 0)
         return r;
     if (type != 0 && actual != type)
@@ -198,6 +205,18 @@ int hark_listener_from_fd(int fd, int type, const char *name, struct hark_listen
         if (!listens)
             return -ENOTCONN;
     }
+    return actual;
+}
+
+int hark_listener_from_fd(int fd, int type, const char *name, struct hark_listener **ret_listener)
+{
+    cleanup(cleanup_listener) struct hark_listener *listener = NULL;
+
+    if (!ret_listener)
+        return -EINVAL;
+    int actual = check_type(fd, type);
+    if (actual < 0)
+        return actual;
     listener = listener_new();
     if (!listener)
         return -ENOMEM;
@@ -205,15 +224,12 @@ int hark_listener_from_fd(int fd, int type, const char *name, struct hark_listen
     listener->passed = true;
     if (name && !(listener->name = strdup(name)))
         return -ENOMEM;
-    r = fd_set_close_on_exec(fd, true);
+    int r = name_by_socket(listener, fd);
+    if (r >= 0)
+        r = fd_set_close_on_exec(fd, true);
     if (r < 0)
         return r;
     listener->fd = fd;
-    r = name_by_socket(listener);
-    if (r < 0) {
-        listener->fd = -1; /* still the caller's */
-        return r;
-    }
     *ret_listener = take_pointer(&listener);
     return 0;
 }
@@ -246,6 +262,23 @@ static int take_passed(const struct address *address, const struct hark_listen_o
     return hark_listener_from_fd(fd, options->type, options->name, ret_listener);
 }
 
+/* A listener that has its options, and nothing else yet. */
+static int listener_for(const struct hark_listen_options *options,
+                        struct hark_listener **ret_listener)
+{
+    cleanup(cleanup_listener) struct hark_listener *listener = listener_new();
+
+    if (!listener)
+        return -ENOMEM;
+    listener->options = *options;
+    listener->options.name = NULL; /* the caller's string */
+    listener->type = options->type;
+    if (options->name && !(listener->name = strdup(options->name)))
+        return -ENOMEM;
+    *ret_listener = take_pointer(&listener);
+    return 0;
+}
+
 int hark_listen(const char *address, const struct hark_listen_options *options,
                 struct hark_listener **ret_listener)
 {
@@ -267,14 +300,9 @@ int hark_listen(const char *address, const struct hark_listen_options *options,
         if (r != -ENOENT)
             return r;
     }
-    listener = listener_new();
-    if (!listener)
-        return -ENOMEM;
-    listener->options = chosen;
-    listener->options.name = NULL; /* the caller's string */
-    listener->type = chosen.type;
-    if (chosen.name && !(listener->name = strdup(chosen.name)))
-        return -ENOMEM;
+    r = listener_for(&chosen, &listener);
+    if (r < 0)
+        return r;
     r = parsed.path ? listen_path(listener, &parsed) : listen_kernel(listener, &parsed);
     if (r < 0)
         return r;
@@ -282,9 +310,126 @@ int hark_listen(const char *address, const struct hark_listen_options *options,
     return 0;
 }
 
+/* ---- Adopted --------------------------------------------------------------------------------- */
+
+/* Of a path only the last component: the others may have been links, or not have fit. */
+static bool is_bound_to_path(int fd, const char *path)
+{
+    struct sockaddr_un bound = {.sun_family = AF_UNSPEC};
+    socklen_t length = sizeof(bound);
+    const char *name = strrchr(path, '/') + 1;
+
+    if (getsockname(fd, (struct sockaddr *)&bound, &length) < 0 || bound.sun_family != AF_UNIX ||
+        length <= offsetof(struct sockaddr_un, sun_path))
+        return false;
+    size_t size = strnlen(bound.sun_path, length - offsetof(struct sockaddr_un, sun_path));
+    const char *slash = memrchr(bound.sun_path, '/', size);
+    size_t skip = slash ? (size_t)(slash + 1 - bound.sun_path) : 0;
+    return size - skip == strlen(name) && memcmp(bound.sun_path + skip, name, size - skip) == 0;
+}
+
+static bool is_bound_to(int fd, const struct address *address)
+{
+    char wanted[ADDRESS_TEXT_MAX], bound[ADDRESS_TEXT_MAX];
+
+    if (address->path)
+        return is_bound_to_path(fd, address->path);
+    if (bound_address(fd, bound) < 0)
+        return false;
+    if (address_format(&address->socket.generic, address->length, wanted, sizeof(wanted)) >= 0 &&
+        strcmp(bound, wanted) == 0)
+        return true;
+    (void)snprintf(wanted, sizeof(wanted), "0.0.0.0:%u", ntohs(address->socket.in6.sin6_port));
+    return address->dual_stack && strcmp(bound, wanted) == 0;
+}
+
+static int check_adopted(int fd, const struct address *address, int type)
+{
+    int r = check_type(fd, type);
+
+    if (r < 0)
+        return r;
+    if (!family_fits(fd, address))
+        return -EAFNOSUPPORT;
+    return is_bound_to(fd, address) ? 0 : -EADDRNOTAVAIL;
+}
+
+/* The lock comes last of what can fail: to let go of one that was taken over would remove it. */
+static int adopt_path(struct hark_listener *listener, const char *path, int fd, int lock_fd)
+{
+    struct place *place = &listener->place;
+    int r = path_open(path, &place->path);
+
+    if (r < 0)
+        return r;
+    listener->has_place = true;
+    listener->address = strdup(place->path.text);
+    if (!listener->address)
+        return -ENOMEM;
+    r = fd_set_close_on_exec(fd, true);
+    if (r < 0)
+        return r;
+    r = lock_fd >= 0 ? place_adopt_lock(place, lock_fd)
+                     : place_lock(place, listener->options.lock_timeout_ms);
+    if (r < 0)
+        return r;
+    place_find(place, fd);
+    return 0;
+}
+
+int hark_listener_adopt(const char *address, int fd, int lock_fd,
+                        const struct hark_listen_options *options,
+                        struct hark_listener **ret_listener)
+{
+    cleanup(cleanup_listener) struct hark_listener *listener = NULL;
+    struct hark_listen_options chosen;
+    struct address parsed;
+
+    if (!address || lock_fd < -1 || !ret_listener)
+        return -EINVAL;
+    int r = copy_options(options, &chosen);
+    if (r >= 0)
+        r = address_parse(address, &parsed);
+    if (r < 0)
+        return r;
+    if (lock_fd >= 0 && !parsed.path)
+        return -EINVAL;
+    r = check_adopted(fd, &parsed, chosen.type);
+    if (r >= 0)
+        r = listener_for(&chosen, &listener);
+    if (r < 0)
+        return r;
+    if (parsed.path) {
+        r = adopt_path(listener, parsed.path, fd, lock_fd);
+    } else {
+        r = name_by_socket(listener, fd);
+        if (r >= 0)
+            r = fd_set_close_on_exec(fd, true);
+    }
+    if (r < 0)
+        return r;
+    listener->fd = fd;
+    *ret_listener = take_pointer(&listener);
+    return 0;
+}
+
+void hark_listener_disown(struct hark_listener *listener)
+{
+    listener->owner = 0;
+    if (listener->place.lock)
+        hark_lockfile_disown(listener->place.lock);
+}
+
+/* ---- What it is ------------------------------------------------------------------------------ */
+
 int hark_listener_fd(const struct hark_listener *listener)
 {
     return listener->fd;
+}
+
+int hark_listener_lock_fd(const struct hark_listener *listener)
+{
+    return listener->place.lock ? hark_lockfile_fd(listener->place.lock) : -1;
 }
 
 int hark_listener_type(const struct hark_listener *listener)
@@ -311,6 +456,8 @@ const char *hark_listener_directory(const struct hark_listener *listener)
 {
     return listener->has_place ? listener->place.path.directory : NULL;
 }
+
+/* ---- Its name -------------------------------------------------------------------------------- */
 
 int hark_listener_check(const struct hark_listener *listener)
 {

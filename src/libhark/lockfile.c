@@ -36,7 +36,7 @@ struct hark_lockfile {
     char *name;     /* of the lock file, in the target's directory */
     char *path;     /* the same, absolute */
     int fd;         /* -1 after a commit */
-    pid_t owner;    /* the process that made it: a forked child must not delete it */
+    pid_t owner;    /* the process that made it: a forked child must not delete it; 0: disowned */
     unsigned flags; /* enum hark_lockfile_flags */
     FILE *stream;   /* on a copy of fd, so that closing it keeps the lock; or NULL */
     bool closed;    /* the caller has done so: fd only holds the lock */
@@ -317,6 +317,11 @@ int hark_lockfile_adopt(const char *path, int fd, unsigned flags, struct hark_lo
     }
     *ret_lock = take_pointer(&lock);
     return 0;
+}
+
+void hark_lockfile_disown(struct hark_lockfile *lock)
+{
+    lock->owner = 0;
 }
 
 int hark_lockfile_fd(const struct hark_lockfile *lock)

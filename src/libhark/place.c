@@ -12,6 +12,7 @@
 
 #include "basic/cleanup.h"
 #include "libhark/bind.h"
+#include "libhark/diag.h"
 #include "libhark/probe.h"
 
 #ifndef SIOCUNIXFILE
@@ -61,6 +62,51 @@ static int node_of(int fd, const struct path *path, struct stat *ret_node)
     if (node_fd >= 0 && fstat(node_fd, ret_node) == 0)
         return 0;
     return fstatat(path->directory_fd, path->name, ret_node, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+struct node_search {
+    unsigned long inode; /* of the socket */
+    uint32_t node_inode;
+};
+
+static bool is_the_socket(const struct diag_socket *socket, void *context)
+{
+    struct node_search *search = context;
+
+    if (socket->inode != search->inode)
+        return false;
+    search->node_inode = socket->node_inode;
+    return true;
+}
+
+/* Whether the name leads to what fd is bound to; without the right to ask the socket itself, as far
+ * as the kernel's list tells, which does not show those of other network namespaces. */
+static bool name_is_of(const struct path *path, const struct stat *node, int fd)
+{
+    cleanup(probe_done) struct probe probe = PROBE_INIT;
+    struct node_search search = {0};
+    struct stat status;
+
+    if (fstat(fd, &status) < 0)
+        return false;
+    search.inode = status.st_ino;
+    if (diag_unix(is_the_socket, &search) == 1)
+        return search.node_inode == (uint32_t)node->st_ino;
+    return probe_path(path->directory_fd, path->name, &probe) == 0 && probe.state == PROBE_ALIVE;
+}
+
+void place_find(struct place *place, int fd)
+{
+    cleanup_close int node_fd = ioctl(fd, SIOCUNIXFILE);
+    const struct path *path = &place->path;
+    struct stat node;
+    bool known = node_fd >= 0 && fstat(node_fd, &node) == 0;
+
+    if (!known)
+        known = fstatat(path->directory_fd, path->name, &node, AT_SYMLINK_NOFOLLOW) == 0 &&
+                S_ISSOCK(node.st_mode) && name_is_of(path, &node, fd);
+    place->device = known ? node.st_dev : 0;
+    place->inode = known ? node.st_ino : 0;
 }
 
 /* A set-group-id directory, an access control list or a file system with ideas of its own may have
@@ -222,6 +268,13 @@ int place_open(const char *text, const struct hark_listen_options *options, stru
 int place_lock(struct place *place, int timeout_ms)
 {
     int r = hark_lockfile_hold(place->path.text, timeout_ms, HARK_LOCKFILE_IDENTIFY, &place->lock);
+
+    return r == -EBUSY ? -EADDRINUSE : r;
+}
+
+int place_adopt_lock(struct place *place, int lock_fd)
+{
+    int r = hark_lockfile_adopt(place->path.text, lock_fd, HARK_LOCKFILE_IDENTIFY, &place->lock);
 
     return r == -EBUSY ? -EADDRINUSE : r;
 }

@@ -6,7 +6,8 @@
  * socket is still bound, when nobody else may take it for dead.
  *
  * Order: place_open(), place_lock(), place_bind_wait(); place_unlink(), close the socket,
- * place_done().
+ * place_done(). One that another process made: path_open(), place_adopt_lock() or place_lock(),
+ * place_find().
  */
 #pragma once
 
@@ -36,6 +37,13 @@ int place_open(const char *text, const struct hark_listen_options *options, stru
 
 /* -EADDRINUSE: held; else as hark_lockfile_hold(). */
 int place_lock(struct place *place, int timeout_ms);
+
+/* Takes over the lock of another process, as hark_lockfile_adopt(). -EADDRINUSE: another holds it.
+ */
+int place_adopt_lock(struct place *place, int lock_fd);
+
+/* Which node a socket is bound to that another process made; none if it has lost its name. */
+void place_find(struct place *place, int fd);
 
 /* Errors as hark_listen(). */
 int place_bind_wait(struct place *place, const struct hark_listen_options *options,

@@ -17,7 +17,7 @@
 
 /* Through the descriptor: no matter how long the path is, and what happens to its name meanwhile.
  */
-static int connect_node(int node_fd)
+int probe_connect(int node_fd)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     cleanup_close int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -59,10 +59,7 @@ static bool is_alive_below_overlay(int node_fd, const char *name, const struct s
 /* A state, or a negative errno. */
 static int probe_node(int node_fd, const char *name, const struct stat *node)
 {
-    uid_t user = geteuid();
-    bool ours = user == 0 || node->st_uid == user;
-
-    switch (connect_node(node_fd)) {
+    switch (probe_connect(node_fd)) {
     case 0:
     case -EPROTOTYPE:
     case -EPERM:
@@ -71,7 +68,7 @@ static int probe_node(int node_fd, const char *name, const struct stat *node)
     case -ECONNREFUSED:
         if (is_alive_below_overlay(node_fd, name, node))
             return PROBE_ALIVE;
-        return ours ? PROBE_DEAD : PROBE_FOREIGN;
+        return PROBE_DEAD;
     case -ENOENT:
         return -ENOSYS;
     case -EMFILE:
@@ -82,29 +79,46 @@ static int probe_node(int node_fd, const char *name, const struct stat *node)
     case -ENOBUFS:
         return -ENOMEM;
     default:
-        return ours ? PROBE_UNSURE : PROBE_FOREIGN;
+        return PROBE_UNSURE;
     }
+}
+
+/* A state, whoever owns the node, or a negative errno. */
+static int probe_name(int directory_fd, const char *name, int *ret_node_fd, struct stat *ret_node)
+{
+    cleanup_close int fd = openat(directory_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    int state;
+
+    if (fd < 0)
+        return errno == ENOENT ? PROBE_NOTHING : -errno;
+    if (fstat(fd, ret_node) < 0)
+        return -errno;
+    state = S_ISSOCK(ret_node->st_mode) ? probe_node(fd, name, ret_node) : PROBE_NOT_SOCKET;
+    if (state >= 0)
+        *ret_node_fd = take_fd(&fd);
+    return state;
 }
 
 int probe_path(int directory_fd, const char *name, struct probe *ret_probe)
 {
-    cleanup_close int fd = openat(directory_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    struct stat node;
-    int state;
+    uid_t user = geteuid();
+    struct stat node = {0};
+    int fd = -1, state = probe_name(directory_fd, name, &fd, &node);
 
-    if (fd < 0) {
-        if (errno != ENOENT)
-            return -errno;
-        state = PROBE_NOTHING;
-    } else {
-        if (fstat(fd, &node) < 0)
-            return -errno;
-        state = S_ISSOCK(node.st_mode) ? probe_node(fd, name, &node) : PROBE_NOT_SOCKET;
-    }
     if (state < 0)
         return state;
-    *ret_probe = (struct probe){.state = (enum probe_state)state, .node_fd = take_fd(&fd)};
+    if ((state == PROBE_DEAD || state == PROBE_UNSURE) && user != 0 && node.st_uid != user)
+        state = PROBE_FOREIGN;
+    *ret_probe = (struct probe){.state = (enum probe_state)state, .node_fd = fd};
     return 0;
+}
+
+int probe_ask(int directory_fd, const char *name)
+{
+    cleanup_close int fd = -1;
+    struct stat node;
+
+    return probe_name(directory_fd, name, &fd, &node);
 }
 
 void probe_done(struct probe *probe)

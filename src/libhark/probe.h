@@ -40,6 +40,14 @@ struct probe {
 int probe_path(int directory_fd, const char *name, struct probe *ret_probe);
 void probe_done(struct probe *probe);
 
+/* The state alone, without regard to whose it is: never PROBE_FOREIGN. Errors as probe_path(). */
+int probe_ask(int directory_fd, const char *name);
+
+/* The bare question, of an O_PATH descriptor of a socket's node: what connect(2) of a datagram
+ * socket says. 0, -EPROTOTYPE, -EPERM, -EAGAIN: somebody is bound to it, and need not listen;
+ * -ECONNREFUSED: nobody; -ENOENT: there is no /proc. */
+int probe_connect(int node_fd);
+
 /* Removes the name if it still leads to what was probed: 0; -ESTALE when it does not; an errno of
  * unlink(2). */
 int probe_unlink(int directory_fd, const char *name, const struct probe *probe);

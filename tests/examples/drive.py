@@ -19,19 +19,24 @@ from pathlib import Path
 DEADLINE = 20
 
 
+def ask(path: Path) -> bytes:
+    """What the greeter says, who must be there."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(DEADLINE)
+        client.connect(str(path))
+        return client.recv(100)
+
+
 def connect(path: Path) -> bytes:
     """What the greeter says, as soon as there is one."""
     end = time.monotonic() + DEADLINE
     while True:
-        with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(DEADLINE)
-            try:
-                client.connect(str(path))
-                return client.recv(100)
-            except (FileNotFoundError, ConnectionRefusedError):
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.01)
+        try:
+            return ask(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
 
 
 def run_only_once(program: str, directory: Path) -> None:
@@ -80,6 +85,41 @@ def run_listen_or_inherit(program: str, directory: Path) -> None:
         finally:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+
+
+def run_upgrade_in_place(program: str, directory: Path) -> None:
+    """Whoever connects is served, before, while and after it becomes another."""
+    path = directory / "socket"
+    with subprocess.Popen([program, path]) as daemon:
+        assert connect(path) == b"hello, after 0 upgrades\n"
+        node = path.lstat().st_ino
+        for count in range(1, 4):
+            daemon.send_signal(signal.SIGHUP)
+            end = time.monotonic() + DEADLINE
+            while ask(path) != f"hello, after {count} upgrades\n".encode():
+                assert time.monotonic() < end
+            assert path.lstat().st_ino == node
+            second = subprocess.run([program, path], check=False, timeout=DEADLINE,
+                                    stderr=subprocess.PIPE, text=True)
+            assert second.returncode == 1 and "in use" in second.stderr
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(DEADLINE) == 0
+    assert not list(directory.iterdir())
+
+
+def run_ask_greeter(program: str, directory: Path) -> None:
+    """A server that starts after its client, and is slow to listen."""
+    path = directory / "socket"
+    with subprocess.Popen([program, path], stdout=subprocess.PIPE) as client:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.settimeout(DEADLINE)
+            listener.bind(str(path))
+            listener.listen()
+            accepted, _ = listener.accept()
+            with accepted:
+                accepted.sendall(b"hello\n")
+        assert client.communicate(timeout=DEADLINE) == (b"hello\n", None)
+        assert client.returncode == 0
 
 
 def run_spawn_from_threads(program: str, _directory: Path) -> None:

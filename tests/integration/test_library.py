@@ -14,16 +14,17 @@ LIBRARY = BUILD / "src/libhark/libhark.so"
 # What programs that were linked with libhark.so.0 rely on: names may be added here, but none may go
 # as long as the soname stays, nor may a number below change.
 SYMBOLS = set("""
-hark_address_holder hark_forkserver_call hark_forkserver_fork hark_forkserver_free
-hark_forkserver_kill_all hark_forkserver_pid hark_forkserver_spawn hark_forkserver_start
-hark_forkserver_stop hark_forkserver_stop_server hark_listen hark_listener_address
-hark_listener_check hark_listener_directory hark_listener_fd hark_listener_free
-hark_listener_from_fd hark_listener_name hark_listener_rebind hark_listener_type
-hark_listener_was_passed hark_lockfile_adopt hark_lockfile_check hark_lockfile_close
-hark_lockfile_commit hark_lockfile_commit_to hark_lockfile_fd hark_lockfile_free
-hark_lockfile_hold hark_lockfile_holder hark_lockfile_path hark_lockfile_reopen
-hark_lockfile_stream hark_lockfile_target hark_passed_fds hark_passed_free hark_receive_fds
-hark_send_fds
+hark_address_holder hark_address_state hark_connect hark_forkserver_call hark_forkserver_fork
+hark_forkserver_free hark_forkserver_from_fd hark_forkserver_kill hark_forkserver_kill_all
+hark_forkserver_pid hark_forkserver_spawn hark_forkserver_start hark_forkserver_stop
+hark_forkserver_stop_server hark_listen hark_listener_address hark_listener_adopt
+hark_listener_check hark_listener_directory hark_listener_disown hark_listener_fd hark_listener_free
+hark_listener_from_fd hark_listener_lock_fd hark_listener_name hark_listener_rebind
+hark_listener_type hark_listener_was_passed hark_lockfile_adopt hark_lockfile_check
+hark_lockfile_close hark_lockfile_commit hark_lockfile_commit_to hark_lockfile_disown
+hark_lockfile_fd hark_lockfile_free hark_lockfile_hold hark_lockfile_holder hark_lockfile_path
+hark_lockfile_reopen hark_lockfile_stream hark_lockfile_target hark_passed_fds hark_passed_free
+hark_receive_fds hark_send_fds
 """.split())
 
 # Offsets on a machine with 64-bit pointers. Structures with a size member may grow at their end.
@@ -49,7 +50,10 @@ NUMBERS = {
     "HARK_LOCKFILE_IDENTIFY": 8, "HARK_LISTEN_NONBLOCK": 1, "HARK_LISTEN_MKDIR": 2,
     "HARK_LISTEN_KEEP_NAME": 4, "HARK_LISTENER_IN_PLACE": 0, "HARK_LISTENER_REMOVED": 1,
     "HARK_LISTENER_REPLACED": 2, "HARK_CHILD_SOCKET": 1, "HARK_CHILD_EXIT": 2,
-    "HARK_CHILD_CONNECTION": 4, "HARK_SPAWN_FDS_MAX": 249, "HARK_SPAWN_LIMITS_MAX": 32,
+    "HARK_CHILD_CONNECTION": 4, "HARK_CONNECT_NONBLOCK": 1, "HARK_CONNECT_AWAIT_NAME": 2,
+    "HARK_CONNECT_AWAIT_LISTENER": 4, "HARK_ADDRESS_FREE": 0, "HARK_ADDRESS_DEAD": 1,
+    "HARK_ADDRESS_IN_USE": 2, "HARK_ADDRESS_NO_SOCKET": 3, "HARK_ADDRESS_UNKNOWN": 4,
+    "HARK_SPAWN_FDS_MAX": 249, "HARK_SPAWN_LIMITS_MAX": 32,
     "HARK_SPAWN_GROUPS_MAX": 256, "HARK_FDS_MAX": 253,
 }
 

@@ -148,7 +148,7 @@ TEST(a_header_that_contradicts_itself_is_refused)
     REFUSED_HEADER(request.type = 99, size, 3);
     REFUSED_HEADER(request.type = FORKSERVER_FORK, size, 3);
     REFUSED_HEADER(request.type = FORKSERVER_STOP, size, 3);
-    REFUSED_HEADER(request.flags |= FORKSERVER_WITH_CONNECTION, size, 3);
+    REFUSED_HEADER(request.exit_cookie = 1, size, 3);
     REFUSED_HEADER(request.flags |= 1U << 31, size, 3);
     REFUSED_HEADER(request.flags |= FORKSERVER_WITH_EXIT, size, 3);
     REFUSED_HEADER(request.flags |= FORKSERVER_WITH_MEMFD, size, 4);
@@ -188,6 +188,31 @@ TEST(commands_are_checked_as_well)
     request.body_size = 0;
     request.uid = 1;
     ASSERT_ERROR(forkserver_request_check(&request, HEADER, 2), -EBADMSG);
+}
+
+TEST(a_kill_is_of_one_child)
+{
+    struct forkserver_request request = {
+        .version = FORKSERVER_VERSION, .type = FORKSERVER_KILL, .number = 9, .entry = 1};
+
+    ASSERT_OK(forkserver_request_check(&request, HEADER, 1));
+    request.exit_cookie = UINT64_MAX;
+    ASSERT_OK(forkserver_request_check(&request, HEADER, 1));
+    request.type = FORKSERVER_KILL_ALL;
+    ASSERT_ERROR(forkserver_request_check(&request, HEADER, 1), -EBADMSG);
+    request.exit_cookie = 0;
+    ASSERT_ERROR(forkserver_request_check(&request, HEADER, 1), -EBADMSG);
+    request.type = FORKSERVER_KILL;
+    request.entry = 0;
+    ASSERT_ERROR(forkserver_request_check(&request, HEADER, 1), -EBADMSG);
+    request.entry = (int64_t)INT32_MAX + 1;
+    ASSERT_ERROR(forkserver_request_check(&request, HEADER, 1), -EBADMSG);
+    request.entry = 1;
+    request.number = -1;
+    ASSERT_ERROR(forkserver_request_check(&request, HEADER, 1), -EBADMSG);
+    request.number = 0;
+    request.flags = FORKSERVER_WITH_CONNECTION;
+    ASSERT_ERROR(forkserver_request_check(&request, HEADER, 1), -EBADMSG);
 }
 
 TEST(calls_have_a_body_and_nothing_else)

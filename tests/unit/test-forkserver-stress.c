@@ -82,7 +82,8 @@ static int run_function(struct hark_forkserver *server, struct job *job, unsigne
     return 0;
 }
 
-static int run_victim(struct hark_forkserver *server, struct job *job)
+/* Killed by the server, or past it. */
+static int run_victim(struct hark_forkserver *server, struct job *job, unsigned *state)
 {
     static const char *const arguments[] = {"sleep", "1000", NULL};
     const struct hark_spawn spawn = {
@@ -91,7 +92,14 @@ static int run_victim(struct hark_forkserver *server, struct job *job)
 
     if (r < 0)
         return r;
-    ASSERT_CALL(kill(job->child.pid, SIGKILL));
+    if (rand_r(state) % 2)
+        ASSERT_CALL(kill(job->child.pid, SIGKILL));
+    else
+        r = hark_forkserver_kill(server, &job->child, SIGKILL);
+    if (r < 0) {
+        ASSERT_CALL(close(job->child.exit_fd));
+        return r;
+    }
     job->code = CLD_KILLED;
     job->status = SIGKILL;
     return 0;
@@ -104,7 +112,8 @@ static int run_shell(struct hark_forkserver *server, struct job *job, unsigned *
     job->code = CLD_EXITED;
     job->status = rand_r(state) % 256;
     snprintf(script, sizeof(script), "exit %d", job->status);
-    return run_script(server, script, NULL, 0, HARK_CHILD_EXIT, &job->child);
+    unsigned connection = rand_r(state) % 4 == 0 ? (unsigned)HARK_CHILD_CONNECTION : 0;
+    return run_script(server, script, NULL, 0, HARK_CHILD_EXIT | connection, &job->child);
 }
 
 static int run_nothing(struct hark_forkserver *server)
@@ -132,7 +141,7 @@ static int run_one(struct hark_forkserver *server, struct job *job, unsigned *st
         break;
     case 2:
     case 3:
-        r = run_victim(server, job);
+        r = run_victim(server, job, state);
         break;
     case 4:
         r = run_shell(server, job, state);

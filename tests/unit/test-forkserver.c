@@ -153,7 +153,6 @@ TEST(what_fails_in_the_child_is_the_callers_errno)
     spawn.fds = closed;
     spawn.n_fds = 1;
     ASSERT_ERROR(hark_forkserver_spawn(server, &spawn, flags, &child), -EBADF);
-    ASSERT_ERROR(hark_forkserver_spawn(server, &spawn, HARK_CHILD_CONNECTION, &child), -EINVAL);
     ASSERT_ERROR(hark_forkserver_spawn(server, &spawn, 1U << 20, &child), -EINVAL);
     spawn.size = 1;
     ASSERT_ERROR(hark_forkserver_spawn(server, &spawn, flags, &child), -EINVAL);

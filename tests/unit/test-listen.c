@@ -403,6 +403,60 @@ TEST(inet_addresses_are_exclusive)
     }
 }
 
+static int state_of(const char *address)
+{
+    return hark_address_state(address, SOCK_STREAM);
+}
+
+TEST(an_address_is_in_use_or_not)
+{
+    struct hark_listen_options options = quick(SOCK_STREAM);
+    char addresses[4][64];
+
+    directory_make();
+    snprintf(addresses[0], sizeof(addresses[0]), "%s", in("x"));
+    snprintf(addresses[1], sizeof(addresses[1]), "@hark-test-%d", (int)getpid());
+    snprintf(addresses[2], sizeof(addresses[2]), "127.0.0.1:%u", free_port(SOCK_STREAM));
+    snprintf(addresses[3], sizeof(addresses[3]), "%u", free_port(SOCK_STREAM));
+    for (int i = 0; i < 4; i++) {
+        ASSERT_INT(state_of(addresses[i]), HARK_ADDRESS_FREE);
+        struct hark_listener *listener = listen_on(addresses[i], &options);
+        ASSERT_INT(state_of(addresses[i]), HARK_ADDRESS_IN_USE);
+        hark_listener_free(listener);
+        ASSERT_INT(state_of(addresses[i]), HARK_ADDRESS_FREE);
+    }
+    options.flags = HARK_LISTEN_KEEP_NAME;
+    ASSERT_OK(try_listen(in("x"), &options));
+    ASSERT_INT(state_of(in("x")), HARK_ADDRESS_DEAD);
+    ASSERT_CALL(symlink("x", in("link")));
+    ASSERT_INT(state_of(in("link")), HARK_ADDRESS_NO_SOCKET);
+    ASSERT_INT(state_of(directory_path), HARK_ADDRESS_NO_SOCKET);
+    ASSERT_INT(state_of(in("none/x")), HARK_ADDRESS_FREE);
+    ASSERT_INT(state_of("vsock::5"), HARK_ADDRESS_UNKNOWN);
+    ASSERT_ERROR(state_of(NULL), -EINVAL);
+    ASSERT_ERROR(state_of("word"), -EINVAL);
+    ASSERT_ERROR(state_of("70000"), -ERANGE);
+    ASSERT_ERROR(hark_address_state(addresses[2], SOCK_SEQPACKET), -EPROTOTYPE);
+    if (geteuid() == 0) {
+        ASSERT_CALL(chmod(directory_path, 0755));
+        IN_CHILD({
+            ASSERT_CALL(setresuid(65534, 65534, 65534));
+            ASSERT_INT(state_of(in("x")), HARK_ADDRESS_UNKNOWN); /* mode 0600 */
+        });
+        ASSERT_CALL(chmod(in("x"), 0666));
+        IN_CHILD({
+            ASSERT_CALL(setresuid(65534, 65534, 65534));
+            ASSERT_INT(state_of(in("x")), HARK_ADDRESS_DEAD); /* another's, too */
+        });
+        ASSERT_CALL(chmod(directory_path, 0700));
+        IN_CHILD({
+            ASSERT_CALL(setresuid(65534, 65534, 65534));
+            ASSERT_ERROR(state_of(in("x")), -EACCES);
+        });
+    }
+    directory_remove();
+}
+
 TEST(a_port_serves_both_versions)
 {
     struct hark_listen_options options = quick(SOCK_STREAM);

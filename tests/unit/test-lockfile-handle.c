@@ -206,6 +206,7 @@ TEST(a_daemon_keeps_the_lock_of_its_parent)
 {
     struct hark_holder holder;
     int status, ends[2];
+    pid_t daemon_pid;
     char byte;
 
     directory_make();
@@ -222,20 +223,55 @@ TEST(a_daemon_keeps_the_lock_of_its_parent)
         hark_lockfile_free(lock);
         ASSERT(strncmp(read_file(in("x.lock")), "pid ", 4) == 0);
         ASSERT_INT(atoi(read_file(in("x.lock")) + 4), getpid());
-        ASSERT_INT(write(ends[1], "x", 1), 1);
+        daemon_pid = getpid();
+        ASSERT_INT(write(ends[1], &daemon_pid, sizeof(daemon_pid)), sizeof(daemon_pid));
         usleep(100000);
         hark_lockfile_free(adopted);
         _exit(0);
     }
     ASSERT_CALL(close(ends[1]));
-    ASSERT_INT(read(ends[0], &byte, 1), 1);
+    ASSERT_INT(read(ends[0], &daemon_pid, sizeof(daemon_pid)), sizeof(daemon_pid));
     ASSERT_INT(waitpid(parent, &status, 0), parent);
     ASSERT_INT(status, 0);
     ASSERT_ERROR(try_hold(in("x"), 0, 0), -EBUSY);
     ASSERT_OK(hark_lockfile_holder(in("x"), &holder));
+    ASSERT_INT(holder.pid, daemon_pid);     /* and not who took it first, and is dead */
     ASSERT_INT(read(ends[0], &byte, 1), 0); /* it is gone, and had no failed assertion */
     ASSERT(!exists(in("x.lock")));
     ASSERT_CALL(close(ends[0]));
+    directory_remove();
+}
+
+/* To a process that is no child: by a descriptor. */
+TEST(a_lock_that_was_handed_over_is_the_others)
+{
+    struct hark_lockfile *lock, *adopted;
+    struct hark_holder holder;
+    FILE *stream;
+
+    directory_make();
+    lock = hold(in("x"), HARK_LOCKFILE_IDENTIFY);
+    IN_CHILD({
+        ASSERT_OK(hark_lockfile_adopt(in("x"), dup(hark_lockfile_fd(lock)), HARK_LOCKFILE_IDENTIFY,
+                                      &adopted));
+        ASSERT_OK(hark_lockfile_holder(in("x"), &holder));
+        ASSERT_INT(holder.pid, getpid()); /* although its parent took it, and lives */
+        ASSERT_STRING(holder.command, "test-lockfile-h");
+        hark_lockfile_disown(adopted); /* and back */
+        hark_lockfile_free(adopted);
+    });
+    hark_lockfile_disown(lock);
+    ASSERT_INT(hark_lockfile_check(lock), 0);
+    int fd = dup(hark_lockfile_fd(lock));
+    hark_lockfile_free(lock);
+    ASSERT_ERROR(try_hold(in("x"), 0, 0), -EBUSY);
+    ASSERT_OK(hark_lockfile_adopt(in("x"), fd, 0, &adopted));
+    hark_lockfile_disown(adopted);
+    ASSERT_ERROR(hark_lockfile_stream(adopted, &stream), -EPERM);
+    ASSERT_ERROR(hark_lockfile_commit(adopted), -EPERM);
+    hark_lockfile_free(adopted); /* the last copy: now it is nobody's */
+    ASSERT(exists(in("x.lock")));
+    ASSERT_OK(try_hold(in("x"), 0, 0));
     directory_remove();
 }
 
