@@ -4,19 +4,38 @@
  * own children. It keeps none of hark's promises: kill one of its processes and a connection may be
  * lost, its handlers stay on their server's CPU, it knows no limits and reports nothing.
  *
- *     baseline PATH|PORT HANDLER [ARGUMENT...]        until SIGTERM or SIGINT
+ *     baseline [-splun] PATH|PORT HANDLER [ARGUMENT...]        until SIGTERM or SIGINT
+ *
+ * So that a server with settings can be compared, each child can make the system calls of
+ * -s  any service: session, umask, directory, identifier, a limit, SIGPIPE and the signal mask
+ * -p  an instance name: the connection's own address and its peer
+ * -l  five more resource limits      -u  another user (65534)      -n  niceness and OOM score
  */
 #include <err.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "address.h"
+
+#define OTHER_USER 65534
+
+struct settings {
+    bool session, peer, limits, user, nice;
+};
+
+static struct settings settings;
 
 static int listen_at(const struct address *address)
 {
@@ -30,15 +49,91 @@ static int listen_at(const struct address *address)
     return fd;
 }
 
+/* ---- In the child: 0 or -1 ------------------------------------------------------------------- */
+
+static int begin_session(void)
+{
+    const struct rlimit files = {.rlim_cur = 1024, .rlim_max = 4096};
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    unsigned char identifier[16];
+    sigset_t none;
+
+    (void)umask(0022);
+    (void)sigemptyset(&none);
+    if (setsid() < 0 || chdir("/") < 0 ||
+        getrandom(identifier, sizeof(identifier), GRND_NONBLOCK) < 0 ||
+        setrlimit(RLIMIT_NOFILE, &files) < 0 || dup2(STDOUT_FILENO, STDERR_FILENO) < 0 ||
+        sigaction(SIGPIPE, &ignore, NULL) < 0)
+        return -1;
+    return sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int ask_addresses(int connection)
+{
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+    struct ucred credentials;
+    socklen_t size = sizeof(address), credentials_size = sizeof(credentials);
+
+    if (getsockname(connection, (struct sockaddr *)&address, &size) < 0)
+        return -1;
+    if (address.ss_family == AF_UNIX)
+        return getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &credentials, &credentials_size);
+    size = sizeof(address);
+    return getpeername(connection, (struct sockaddr *)&address, &size);
+}
+
+static int set_niceness(void)
+{
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+    if (fd < 0 || write(fd, "100", 3) < 0 || close(fd) < 0)
+        return -1;
+    return setpriority(PRIO_PROCESS, 0, 5);
+}
+
+static int set_limits(void)
+{
+    const struct rlimit none = {0}, some = {.rlim_cur = 65536, .rlim_max = 65536},
+                        large = {.rlim_cur = 1 << 30, .rlim_max = 1 << 30};
+
+    if (setrlimit(RLIMIT_CORE, &none) < 0 || setrlimit(RLIMIT_MEMLOCK, &some) < 0 ||
+        setrlimit(RLIMIT_NPROC, &some) < 0 || setrlimit(RLIMIT_FSIZE, &large) < 0)
+        return -1;
+    return setrlimit(RLIMIT_DATA, &large);
+}
+
+/* The system calls themselves: a libc's functions would see to threads. */
+static int set_user(void)
+{
+    const gid_t group = OTHER_USER;
+
+    if (syscall(SYS_setgroups, 1, &group) < 0 ||
+        syscall(SYS_setresgid, OTHER_USER, OTHER_USER, OTHER_USER) < 0)
+        return -1;
+    return (int)syscall(SYS_setresuid, OTHER_USER, OTHER_USER, OTHER_USER);
+}
+
+static int apply_settings(int connection)
+{
+    if ((settings.peer && ask_addresses(connection) < 0) ||
+        (settings.session && begin_session() < 0) || (settings.nice && set_niceness() < 0) ||
+        (settings.limits && set_limits() < 0))
+        return -1;
+    return settings.user ? set_user() : 0;
+}
+
+/* ---- The server ------------------------------------------------------------------------------ */
+
 /* Not inlined: the child runs on this frame while the parent stands still, and nothing else may
- * live in it. The child calls nothing but dup2, execve and _exit, which are async-signal-safe. */
+ * live in it. The child calls nothing but what is a system call and async-signal-safe. */
 __attribute__((noinline)) static pid_t spawn(int connection, char **handler)
 {
     pid_t pid = vfork(); // NOLINT(clang-analyzer-security.insecureAPI.vfork): it is what we measure
 
     if (pid == 0) {
         // NOLINTNEXTLINE(clang-analyzer-unix.Vfork): vfork(2) of Linux allows them
-        if (dup2(connection, STDIN_FILENO) >= 0 && dup2(connection, STDOUT_FILENO) >= 0)
+        if (dup2(connection, STDIN_FILENO) >= 0 && dup2(connection, STDOUT_FILENO) >= 0 &&
+            apply_settings(connection) >= 0)
             (void)execve(handler[0], handler, environ);
         _exit(EXIT_FAILURE);
     }
@@ -93,6 +188,32 @@ static void start_server(int listener, int cpu, char **handler, const sigset_t *
     serve(listener, cpu, handler);
 }
 
+static void take_options(int argc, char **argv)
+{
+    int option;
+
+    while ((option = getopt(argc, argv, "+splun")) >= 0)
+        switch (option) {
+        case 's':
+            settings.session = true;
+            break;
+        case 'p':
+            settings.peer = true;
+            break;
+        case 'l':
+            settings.limits = true;
+            break;
+        case 'u':
+            settings.user = true;
+            break;
+        case 'n':
+            settings.nice = true;
+            break;
+        default:
+            exit(EXIT_FAILURE);
+        }
+}
+
 int main(int argc, char **argv)
 {
     struct address address;
@@ -100,13 +221,15 @@ int main(int argc, char **argv)
     sigset_t caught, mask;
     int listener, signo, r;
 
-    if (argc < 3)
-        errx(EXIT_FAILURE, "usage: baseline PATH|PORT HANDLER [ARGUMENT...]");
-    r = address_parse(argv[1], &address);
+    take_options(argc, argv);
+    argv += optind;
+    if (argc - optind < 2)
+        errx(EXIT_FAILURE, "usage: baseline [-splun] PATH|PORT HANDLER [ARGUMENT...]");
+    r = address_parse(argv[0], &address);
     if (r < 0)
-        errx(EXIT_FAILURE, "\"%s\" is neither a path nor a port: %s", argv[1], strerror(-r));
-    if (access(argv[2], X_OK) < 0)
-        err(EXIT_FAILURE, "cannot execute \"%s\"", argv[2]);
+        errx(EXIT_FAILURE, "\"%s\" is neither a path nor a port: %s", argv[0], strerror(-r));
+    if (access(argv[1], X_OK) < 0)
+        err(EXIT_FAILURE, "cannot execute \"%s\"", argv[1]);
     if (sched_getaffinity(0, sizeof(cpus), &cpus) < 0)
         err(EXIT_FAILURE, "cannot read the CPU affinity");
 
@@ -118,7 +241,7 @@ int main(int argc, char **argv)
     listener = listen_at(&address);
     for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
         if (CPU_ISSET((size_t)cpu, &cpus))
-            start_server(listener, cpu, argv + 2, &mask);
+            start_server(listener, cpu, argv + 1, &mask);
     (void)close(listener);
 
     /* Our exit ends the servers (PR_SET_PDEATHSIG). */

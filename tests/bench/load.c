@@ -3,15 +3,15 @@
  * next is opened. One thread, epoll. The latency of a connection runs from connect() until its end
  * of file is read.
  *
- *     load [-c N] [-n COUNT | -t TIME] [-w TIME] [-k N] [-T TIME] PATH|PORT
+ *     load [-c N] [-n COUNT | -t TIME] [-w TIME] [-k N] [-s] [-T TIME] PATH|PORT
  *
  * -c  connections under way at once (16)        -w  warm-up, not counted (0)
  * -n  stop after so many connections            -k  hold so many living connections open meanwhile,
  * or 0 -t  stop after this time (1s)                 -T  give a connection up after this time (5s)
  *
  * With -k, also -k 0, the server's handler must be handler-hold: each connection begins with an
- * order byte. Prints one line of JSON. Exit status: 0, 1 when a connection failed, 2 when nothing
- * could be measured. */
+ * order byte. So with -s, which orders replies that take 10 ms. Prints one line of JSON. Exit
+ * status: 0, 1 when a connection failed, 2 when nothing could be measured. */
 #include <err.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -24,10 +24,10 @@
 #include <unistd.h>
 
 #include "address.h"
+#include "arguments.h"
 #include "basic/clock.h"
 #include "basic/fd.h"
-
-#define EXIT_UNMEASURED 2
+#include "latency.h"
 
 /* A server that fails this often is not worth measuring; nor do we spin against one that is gone.
  */
@@ -40,16 +40,6 @@
 
 #define REPLY        "ok\n"
 #define REPLY_LENGTH (sizeof(REPLY) - 1)
-
-/* Latencies in microseconds: exact below 2 × 64, then 64 steps to each power of two (1.6 %). */
-#define STEP_BITS 6
-#define STEPS     (1U << STEP_BITS)
-#define BUCKETS   ((32 - STEP_BITS) * STEPS)
-
-struct histogram {
-    uint64_t count, maximum;
-    uint64_t buckets[BUCKETS];
-};
 
 enum slot_state {
     SLOT_IDLE,       /* nothing under way */
@@ -68,6 +58,7 @@ struct load {
     struct address address;
     uint64_t concurrency, count, duration_usec, warmup_usec, timeout_usec, hold;
     bool orders; /* each connection begins with an order byte */
+    bool slow;
 
     int epoll;
     struct slot slots[CONCURRENCY_MAX];
@@ -84,50 +75,6 @@ struct load {
 
     uint64_t window_begin_usec, window_usec, cpu_usec;
 };
-
-/* ---- latencies ------------------------------------------------------------------------------- */
-
-static unsigned histogram_bucket(uint64_t usec)
-{
-    unsigned exponent;
-
-    if (usec < STEPS)
-        return (unsigned)usec;
-    if (usec > UINT32_MAX)
-        usec = UINT32_MAX;
-    exponent = 31 - (unsigned)__builtin_clz((unsigned)usec);
-    return (exponent - STEP_BITS) * STEPS + (unsigned)(usec >> (exponent - STEP_BITS));
-}
-
-/* The lowest latency that is counted in this bucket. */
-static uint64_t histogram_floor(unsigned bucket)
-{
-    unsigned shift = bucket / STEPS;
-
-    if (shift <= 1)
-        return bucket;
-    return (uint64_t)(bucket % STEPS + STEPS) << (shift - 1);
-}
-
-static void histogram_add(struct histogram *histogram, uint64_t usec)
-{
-    histogram->count++;
-    histogram->buckets[histogram_bucket(usec)]++;
-    if (usec > histogram->maximum)
-        histogram->maximum = usec;
-}
-
-static uint64_t histogram_percentile(const struct histogram *histogram, unsigned percent)
-{
-    uint64_t rank = histogram->count * percent / 100, seen = 0;
-
-    for (unsigned i = 0; i < BUCKETS; i++) {
-        seen += histogram->buckets[i];
-        if (seen > rank)
-            return histogram_floor(i);
-    }
-    return histogram->maximum;
-}
 
 /* ---- one connection -------------------------------------------------------------------------- */
 
@@ -168,7 +115,8 @@ static uint32_t slot_reply_events(const struct load *load)
 
 static int slot_send_order(const struct load *load, const struct slot *slot)
 {
-    ssize_t sent = send(slot->fd, load->holding ? "h" : "q", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const char *order = load->holding ? "h" : load->slow ? "s" : "q";
+    ssize_t sent = send(slot->fd, order, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 
     return sent == 1 ? 0 : -errno;
 }
@@ -414,31 +362,11 @@ static void load_print(const struct load *load)
 
 /* ---- start ----------------------------------------------------------------------------------- */
 
-static uint64_t number_option(int option, const char *text, uint64_t maximum)
-{
-    uint64_t value;
-    int r = parse_unsigned(text, maximum, &value);
-
-    if (r < 0)
-        errx(EXIT_UNMEASURED, "-%c \"%s\": %s", option, text, strerror(-r));
-    return value;
-}
-
-static uint64_t time_option(int option, const char *text)
-{
-    uint64_t value;
-    int r = parse_time_span(text, &value);
-
-    if (r < 0 || value > 3600 * USEC_PER_SEC)
-        errx(EXIT_UNMEASURED, "-%c \"%s\": %s", option, text, strerror(r < 0 ? -r : ERANGE));
-    return value;
-}
-
 static void load_configure(struct load *load, int argc, char **argv)
 {
     int option, r;
 
-    while ((option = getopt(argc, argv, "c:n:t:w:k:T:")) >= 0)
+    while ((option = getopt(argc, argv, "c:n:t:w:k:sT:")) >= 0)
         switch (option) {
         case 'c':
             load->concurrency = number_option(option, optarg, CONCURRENCY_MAX);
@@ -456,6 +384,9 @@ static void load_configure(struct load *load, int argc, char **argv)
             load->hold = number_option(option, optarg, HOLD_MAX);
             load->orders = true;
             break;
+        case 's':
+            load->orders = load->slow = true;
+            break;
         case 'T':
             load->timeout_usec = time_option(option, optarg);
             break;
@@ -463,8 +394,8 @@ static void load_configure(struct load *load, int argc, char **argv)
             exit(EXIT_UNMEASURED);
         }
     if (argc - optind != 1 || load->concurrency == 0)
-        errx(EXIT_UNMEASURED, "usage: load [-c N] [-n COUNT | -t TIME] [-w TIME] [-k N] [-T TIME] "
-                              "PATH|PORT");
+        errx(EXIT_UNMEASURED, "usage: load [-c N] [-n COUNT | -t TIME] [-w TIME] [-k N] [-s] "
+                              "[-T TIME] PATH|PORT");
     r = address_parse(argv[optind], &load->address);
     if (r < 0)
         errx(EXIT_UNMEASURED, "\"%s\" is neither a path nor a port: %s", argv[optind],

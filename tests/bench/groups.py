@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""Control groups of both versions, as far as they can be had here."""
+
+import contextlib
+import os
+import pathlib
+import time
+
+from harness import Failed
+
+SECONDS = 5.0
+OWN_GROUPS = pathlib.Path('/proc/self/cgroup').read_text()  # before anything is changed
+AUTOGROUP = pathlib.Path('/proc/sys/kernel/sched_autogroup_enabled')
+
+
+def hierarchies(controller):
+    """Where this process's group of a controller was at first: (directory, whether version 2)."""
+    found = []
+    mounts = {}
+    for line in pathlib.Path('/proc/self/mountinfo').read_text().splitlines():
+        fields, _, rest = line.partition(' - ')
+        kind, _, options = rest.split()[:3]
+        if kind == 'cgroup' and controller in options.split(','):
+            mounts[1] = pathlib.Path(fields.split()[4])
+        elif kind == 'cgroup2':
+            mounts[2] = pathlib.Path(fields.split()[4])
+    for line in OWN_GROUPS.splitlines():
+        number, names, path = line.split(':', 2)
+        if 1 in mounts and controller in names.split(','):
+            found.append((mounts[1] / path.lstrip('/'), False))
+        elif 2 in mounts and number == '0':
+            found.append((mounts[2] / path.lstrip('/'), True))
+    return found
+
+
+def set_up_group(group, settings, is_unified):
+    for name, value in settings[is_unified].items():
+        if value is None:  # as the group above has it
+            value = (group.parent / name).read_text()
+        (group / name).write_text(value)
+
+
+@contextlib.contextmanager
+def new_group(controller, settings, name=''):
+    """A group with settings[whether version 2], or Failed; gone at the end."""
+    problems = [f'no controller "{controller}"']
+    for parent, is_unified in hierarchies(controller):
+        group = parent / f'hark-bench-{os.getpid()}-{name or controller}'
+        try:
+            group.mkdir()
+        except OSError as error:
+            problems.append(str(error))
+            continue
+        try:
+            try:
+                set_up_group(group, settings, is_unified)
+            except OSError as error:
+                problems.append(str(error))
+                continue
+            yield group
+            return
+        finally:
+            remove_group(group)
+    raise Failed('; '.join(problems[1:] or problems))
+
+
+def remove_group(group):
+    deadline = time.monotonic() + SECONDS
+    while True:
+        try:
+            group.rmdir()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def enter(group):
+    """Before a command: it runs in the group."""
+    return ('/bin/sh', '-c', 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(group))
+
+
+@contextlib.contextmanager
+def scheduling_group():
+    """This process, and what it starts, in a group of the controller "cpu" without limits, where
+    a session is no scheduling group of its own: so it is under systemd and in containers. Outside,
+    Linux makes each handler with a session such a group (autogroup), which on a busy machine counts
+    for more than anything that is measured."""
+    settings = {False: {}, True: {'cpu.weight': '100'}}
+    with contextlib.ExitStack() as stack:
+        try:
+            group = stack.enter_context(new_group('cpu', settings, 'all'))
+            (group / 'cgroup.procs').write_text('0')
+            stack.callback((group.parent / 'cgroup.procs').write_text, '0')
+        except (Failed, OSError) as error:
+            if AUTOGROUP.exists() and AUTOGROUP.read_text().strip() != '0':
+                print(f'note: sessions are scheduling groups of their own here: {error}')
+        yield
