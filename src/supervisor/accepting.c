@@ -20,8 +20,10 @@
 #define BACK_OFF_USEC (100 * USEC_PER_MSEC)
 
 /* A client can know of the end of a handler, by its connection, before the supervisor does, which
- * frees the slot: so long a connection waits for one before it is refused. */
+ * frees the slot: so long a connection waits for one before it is refused. When all that time, and
+ * ten times as long, somebody has waited, it is refused though a slot may be about to be freed. */
 #define GRACE_USEC     (15 * USEC_PER_MSEC)
+#define GRACE_MAX_USEC (10 * GRACE_USEC)
 #define ROOM_LOOKS_MAX 256           /* slots: a look costs some system calls */
 #define REFUSE_USEC    USEC_PER_MSEC /* for as long all who wait are refused */
 
@@ -87,8 +89,8 @@ void fork_server_stop_watching_all(struct fork_server *server)
 void fork_server_on_poke(struct fork_server *server)
 {
     for (size_t i = 0; i < server->n_endpoints; i++)
-        if (server->endpoints[i].grace_usec != 0) /* there may be room: a new grace, if need be */
-            server->endpoints[i].grace_usec = server->endpoints[i].paused_usec = 0;
+        if (server->endpoints[i].full_usec != 0) /* there may be room now */
+            server->endpoints[i].paused_usec = 0;
     fork_server_watch_all(server);
 }
 
@@ -106,9 +108,10 @@ static void pause_unit(struct fork_server *server, uint32_t unit)
 }
 
 static void tell(struct fork_server *server, enum server_message_type type, uint32_t unit,
-                 int error)
+                 int error, enum server_trouble trouble)
 {
-    const struct server_message message = {.type = type, .unit = unit, .error = error};
+    const struct server_message message = {
+        .type = type, .unit = unit, .error = error, .number = trouble};
 
     (void)server_message_send(server->setup->control_fd, &message);
 }
@@ -125,7 +128,7 @@ static void pause_endpoints(struct fork_server *server, const struct endpoint *o
         stop_watching(server, endpoint);
         endpoint->paused_usec = until_usec;
     }
-    tell(server, SERVER_MESSAGE_LIMIT, one->unit, 0);
+    tell(server, SERVER_MESSAGE_LIMIT, one->unit, 0, SERVER_TROUBLE_ACCEPT);
 }
 
 static bool has_rate_limit(const struct fork_server *server, const struct endpoint *endpoint)
@@ -178,17 +181,23 @@ static void end_pause(struct fork_server *server, uint32_t number)
     struct endpoint *endpoint = &server->endpoints[number];
 
     endpoint->paused_usec = 0;
-    /* At once: who comes after this moment has a grace of its own. */
-    if (endpoint->grace_usec != 0 && somebody_waits(endpoint))
+    if (endpoint->full_usec != 0 && somebody_waits(endpoint))
         fork_server_serve(server, endpoint);
-    if (endpoint->paused_usec == 0) {
-        endpoint->grace_usec = 0;
+    if (endpoint->paused_usec == 0)
         watch_again(server, number);
-    }
+}
+
+/* Nobody waits, so it was not too full: who comes now has a grace of its own. */
+static void forget_old_graces(struct fork_server *server)
+{
+    for (uint32_t i = 0; i < server->n_endpoints; i++)
+        if (server->endpoints[i].full_usec != 0 && !somebody_waits(&server->endpoints[i]))
+            server->endpoints[i].full_usec = 0;
 }
 
 int fork_server_end_pauses(struct fork_server *server)
 {
+    forget_old_graces(server);
     uint64_t next = server->back_off_usec != 0 ? server->back_off_usec : UINT64_MAX;
 
     for (uint32_t i = 0; i < server->n_endpoints; i++)
@@ -229,10 +238,11 @@ static int accept_shared(int listener)
 }
 
 /* Something ran out: the connections wait in the backlog, the siblings may fare better. */
-static void back_off(struct fork_server *server, uint32_t unit, int error)
+static void back_off(struct fork_server *server, uint32_t unit, int error,
+                     enum server_trouble trouble)
 {
     if (server->back_off_usec == 0)
-        tell(server, SERVER_MESSAGE_TROUBLE, unit, error);
+        tell(server, SERVER_MESSAGE_TROUBLE, unit, error, trouble);
     server->back_off_usec = monotonic_usec() + BACK_OFF_USEC;
     fork_server_stop_watching_all(server);
     fork_server_poke_siblings(server);
@@ -252,7 +262,7 @@ static bool refuse(struct fork_server *server, const struct endpoint *endpoint)
         fd = accept_shared(endpoint->fd);
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-            back_off(server, endpoint->unit, errno);
+            back_off(server, endpoint->unit, errno, SERVER_TROUBLE_ACCEPT);
         return false;
     }
     fd_close(fd);
@@ -314,39 +324,107 @@ static bool room_is_near(const struct fork_server *server, uint32_t unit)
     return false;
 }
 
-static void begin_grace(struct fork_server *server, struct endpoint *endpoint)
+static bool is_refused(const struct fork_server *server, const struct endpoint *endpoint,
+                       uint64_t now)
 {
-    stop_watching(server, endpoint);
-    endpoint->grace_usec = endpoint->paused_usec = monotonic_usec() + GRACE_USEC;
-    endpoint->grace_look = atomic_load(&server->setup->slots->header->looks_begun);
-    poke(server->setup->wake_fd);
+    uint64_t waited = now - endpoint->full_usec;
+
+    if (waited >= GRACE_MAX_USEC)
+        return true;
+    return waited >= GRACE_USEC &&
+           atomic_load(&server->setup->slots->header->looks_done) > endpoint->full_look &&
+           !room_is_near(server, endpoint->unit);
 }
 
-/* No slot is free: who waits is refused when that is still so after the grace, and the supervisor
- * has looked meanwhile. */
-static void overflow(struct fork_server *server, struct endpoint *endpoint, bool had_grace)
+/* No slot is free: who waits is refused when it has been so for the grace, with somebody waiting
+ * all the time, and the supervisor has looked meanwhile. */
+static void overflow(struct fork_server *server, struct endpoint *endpoint)
 {
-    const struct slots_header *header = server->setup->slots->header;
     uint64_t now = monotonic_usec();
     uint32_t slot;
 
-    if (!had_grace || atomic_load(&header->looks_done) <= endpoint->grace_look ||
-        room_is_near(server, endpoint->unit)) {
-        begin_grace(server, endpoint);
-        return;
+    if (endpoint->full_usec == 0) {
+        endpoint->full_usec = now;
+        endpoint->full_look = atomic_load(&server->setup->slots->header->looks_begun);
     }
-    /* Who comes later than this decision has a grace of its own. */
-    while (monotonic_usec() - now < REFUSE_USEC)
-        if (!refuse(server, endpoint) || create_child(server, endpoint, &slot) >= 0)
-            return; /* nobody waits, or there is room again */
-    begin_grace(server, endpoint);
+    if (is_refused(server, endpoint, now))
+        while (monotonic_usec() - now < REFUSE_USEC)
+            if (!refuse(server, endpoint) || create_child(server, endpoint, &slot) >= 0)
+                return; /* nobody waits, or there is room again */
+    stop_watching(server, endpoint);
+    endpoint->paused_usec = now + GRACE_USEC;
+    poke(server->setup->wake_fd);
+}
+
+/* What ran out in accept(2), while the child's record has it still. */
+static int accept_error(const struct fork_server *server, uint32_t slot)
+{
+    int error = atomic_load(&server->setup->slots->records[slot].error);
+
+    return error > 0 ? error : ENOBUFS;
+}
+
+/* The supervisor kills a server whose looking at files does not end, and has the unit left alone
+ * then: it must be awake for that. */
+static void begin_preparing(struct fork_server *server, const struct endpoint *endpoint)
+{
+    struct slots_window *window = &server->setup->slots->windows[server->setup->index];
+
+    atomic_store_explicit(&window->unit, endpoint->unit, memory_order_relaxed);
+    atomic_store_explicit(&window->slot, SLOT_NONE, memory_order_relaxed);
+    /* Before the look at whether it sleeps: it says that it does, and looks at this then. */
+    atomic_store(&window->start_usec, monotonic_usec());
+    if (slots_wake_needed(server->setup->slots))
+        poke(server->setup->wake_fd);
+}
+
+static void end_preparing(struct fork_server *server)
+{
+    atomic_store_explicit(&server->setup->slots->windows[server->setup->index].start_usec, 0,
+                          memory_order_release);
+}
+
+/* Because it has cost a server. */
+static bool is_avoided(struct fork_server *server, struct endpoint *endpoint)
+{
+    uint64_t until = atomic_load_explicit(&server->setup->slots->units[endpoint->unit].avoid_usec,
+                                          memory_order_relaxed);
+
+    if (until == 0 || until <= monotonic_usec())
+        return false;
+    stop_watching(server, endpoint);
+    endpoint->paused_usec = until;
+    return true;
+}
+
+/* As with systemd, for each start. */
+static bool may_start(struct fork_server *server, struct endpoint *endpoint)
+{
+    const struct plan_source *source = endpoint->source;
+
+    if (source->may_start == NULL)
+        return true;
+    begin_preparing(server, endpoint);
+    bool may = source->may_start(source->userdata);
+    end_preparing(server);
+    return may;
+}
+
+static int make_plan(struct fork_server *server, struct endpoint *endpoint)
+{
+    if (endpoint->plan != NULL && endpoint->source->fixed != NULL)
+        return 0;
+    begin_preparing(server, endpoint);
+    int r = endpoint_prepare(endpoint, server->setup);
+    end_preparing(server);
+    return r;
 }
 
 /* Says why not, for only this process knows. */
 static int prepare(struct fork_server *server, struct endpoint *endpoint)
 {
     const struct plan_source *source = endpoint->source;
-    int r = endpoint_prepare(endpoint, server->setup);
+    int r = make_plan(server, endpoint);
 
     if (r >= 0 || !log_limit_pass(&server->faults, "faults"))
         return r;
@@ -362,16 +440,12 @@ static int prepare(struct fork_server *server, struct endpoint *endpoint)
 void fork_server_serve(struct fork_server *server, struct endpoint *endpoint)
 {
     const struct fork_server_unit *unit = &server->setup->units[endpoint->unit];
-    const struct plan_source *source = endpoint->source;
-    bool had_grace = endpoint->grace_usec != 0;
     uint32_t slot;
 
-    endpoint->grace_usec = 0;
-    if (is_over_limit(server, endpoint))
+    if (is_avoided(server, endpoint) || is_over_limit(server, endpoint))
         return;
     /* As with systemd, an instance that cannot be started takes its connection with it. */
-    if ((source->may_start != NULL && !source->may_start(source->userdata)) ||
-        prepare(server, endpoint) < 0) {
+    if (!may_start(server, endpoint) || prepare(server, endpoint) < 0) {
         (void)refuse(server, endpoint);
         return;
     }
@@ -379,19 +453,21 @@ void fork_server_serve(struct fork_server *server, struct endpoint *endpoint)
     if (r <= 0)
         uncount(server, endpoint);
     if (r == -EBUSY && unit->overflow == OVERFLOW_CLOSE)
-        overflow(server, endpoint, had_grace);
+        overflow(server, endpoint);
     else if (r == -EBUSY)
         pause_unit(server, endpoint->unit);
+    else if (r == -ENOBUFS)
+        back_off(server, endpoint->unit, accept_error(server, slot), SERVER_TROUBLE_ACCEPT);
     else if (r < 0)
-        back_off(server, endpoint->unit, -r);
+        back_off(server, endpoint->unit, -r, SERVER_TROUBLE_CREATE);
 }
 
 int fork_server_start(struct fork_server *server, struct endpoint *endpoint, uint32_t *ret_slot)
 {
-    const struct plan_source *source = endpoint->source;
-
+    if (is_avoided(server, endpoint))
+        return -EAGAIN;
     /* Once for all programs, as with systemd. */
-    if (endpoint->program == 0 && source->may_start != NULL && !source->may_start(source->userdata))
+    if (endpoint->program == 0 && !may_start(server, endpoint))
         return -ECANCELED;
     if (prepare(server, endpoint) < 0)
         return -ENOEXEC;

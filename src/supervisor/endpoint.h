@@ -16,8 +16,8 @@ struct endpoint {
     int fd; /* the listener, or -1 */
     bool is_shared, watched;
     uint64_t paused_usec; /* not watched until then: a limit was reached; 0 */
-    uint64_t grace_usec;  /* when that ends, who finds no slot still is refused; 0: there is none */
-    uint64_t grace_look;  /* … if the supervisor has looked after this one */
+    uint64_t full_usec;   /* since then somebody has waited for a slot; 0: nobody */
+    uint64_t full_look;   /* the supervisor's look that had begun then */
     struct rate_window *polls;
     const struct plan_source *source;
     const struct fork_server_listener *listener;

@@ -87,9 +87,6 @@ static int prepare_endpoints(struct fork_server *server)
     for (uint32_t i = 0; i < setup->n_units; i++)
         server->hints[i] =
             (uint32_t)((uint64_t)setup->slots->units[i].n * setup->index / setup->n_servers);
-    /* Whoever cannot be prepared now is tried again when there is something to do for it. */
-    for (size_t i = 0; i < server->n_endpoints; i++)
-        (void)endpoint_prepare(&server->endpoints[i], setup);
     return 0;
 }
 

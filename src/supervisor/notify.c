@@ -29,6 +29,7 @@ struct notify {
     socklen_t address_size;
     sd_event_source *timer;
     bool armed;
+    uint64_t armed_usec;
     uint64_t retry_usec; /* 0: the manager reads */
 
     char states[STATES_MAX][STATE_SIZE]; /* not taken yet, oldest first */
@@ -166,7 +167,7 @@ static void arm(struct notify *notify)
 {
     uint64_t due = UINT64_MAX;
 
-    if (notify->armed || notify_is_idle(notify))
+    if (notify_is_idle(notify))
         return;
     if (notify->retry_usec > 0) {
         due = monotonic_usec() + notify->retry_usec;
@@ -176,6 +177,9 @@ static void arm(struct notify *notify)
         if (notify->status_pending && status_due(notify) < due)
             due = status_due(notify);
     }
+    if (notify->armed && notify->armed_usec <= due)
+        return;
+    notify->armed_usec = due;
     notify->armed = sd_event_source_set_time(notify->timer, due) >= 0 &&
                     sd_event_source_set_enabled(notify->timer, SD_EVENT_ONESHOT) >= 0;
 }

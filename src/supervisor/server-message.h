@@ -20,6 +20,12 @@ enum server_message_type {
     SERVER_MESSAGE_TYPE_END_,
 };
 
+/* With TROUBLE, as number: what failed. */
+enum server_trouble {
+    SERVER_TROUBLE_ACCEPT = 0, /* accept(2): descriptors or memory ran out */
+    SERVER_TROUBLE_CREATE,     /* clone(2) */
+};
+
 struct server_message {
     uint32_t type;
     uint32_t unit;

@@ -7,6 +7,11 @@
 #include <unistd.h>
 
 #include "basic/cleanup.h"
+#include "basic/clock.h"
+
+#define AVOID_USEC        (1 * USEC_PER_SEC)
+#define AVOID_MAX_USEC    (60 * USEC_PER_SEC)
+#define AVOID_FORGET_USEC (3600 * USEC_PER_SEC)
 
 static size_t align(size_t size)
 {
@@ -204,6 +209,17 @@ bool slots_count_refused(struct slots *slots, uint32_t unit)
 
     atomic_fetch_add(&u->refused, 1);
     return atomic_exchange(&u->refused_news, 1) == 0;
+}
+
+void slots_avoid(struct slots *slots, uint32_t unit, uint64_t now_usec)
+{
+    struct slots_unit *u = &slots->units[unit];
+
+    if (now_usec > atomic_load(&u->avoid_usec) + AVOID_FORGET_USEC)
+        u->n_avoided = 0;
+    uint64_t pause = AVOID_USEC << (u->n_avoided < 6 ? u->n_avoided : 6);
+    u->n_avoided++;
+    atomic_store(&u->avoid_usec, now_usec + (pause < AVOID_MAX_USEC ? pause : AVOID_MAX_USEC));
 }
 
 bool slots_release(struct slots *slots, uint32_t slot)

@@ -54,12 +54,16 @@ struct slots_unit {
     _Atomic uint64_t instance; /* number of the next connection or start */
     _Atomic uint64_t refused;  /* connections that were closed because of a limit */
     struct rate_window triggers;
+    _Atomic uint64_t avoid_usec; /* servers leave it alone until then; 0 */
+    uint32_t n_avoided;          /* the supervisor's: how often that was so */
 };
 
-/* The child a server is creating right now: it stands still until the child's program runs. */
+/* What a server does right now that may keep it: it creates a child, and stands still until that
+ * one's program runs; or it looks at the files that a unit's plan and conditions are about. */
 struct slots_window {
-    _Atomic uint64_t start_usec; /* 0: none */
-    _Atomic uint32_t slot;
+    _Atomic uint64_t start_usec; /* 0: neither */
+    _Atomic uint32_t slot;       /* of the child; SLOT_NONE: none, it looks … */
+    _Atomic uint32_t unit;       /* … for this one */
 };
 
 struct slots_header {
@@ -82,6 +86,8 @@ struct slots {
     _Atomic uint64_t *owners;     /* one per slot, together, because they are searched */
     struct spawn_record *records;
 };
+
+#define SLOT_NONE UINT32_MAX
 
 /* The owner of a slot that nobody may take: see surplus. */
 #define SLOT_CLOSED UINT64_MAX
@@ -121,6 +127,10 @@ bool slots_wake_needed(struct slots *slots);
 
 /* Counts a connection that was refused; true once until the supervisor has looked. */
 bool slots_count_refused(struct slots *slots, uint32_t unit);
+
+/* Supervisor: the unit has cost a fork server, so it is left alone for a second, and each time for
+ * longer, up to a minute; after an hour it begins anew. */
+void slots_avoid(struct slots *slots, uint32_t unit, uint64_t now_usec);
 
 /* Supervisor: frees the slot; true when servers wait for a slot of its unit. */
 bool slots_release(struct slots *slots, uint32_t slot);

@@ -213,6 +213,20 @@ static void on_stuck(void *userdata, uint32_t slot)
         record->pid, step);
 }
 
+static void on_stuck_server(void *userdata, pid_t pid, uint32_t unit)
+{
+    struct supervisor *supervisor = userdata;
+
+    if (log_limit_pass(&supervisor->stuck, "stuck handlers"))
+        log_event(&(const struct log_event){.level = LOG_WARNING,
+                                            .id = MESSAGE_HANDLER_STUCK,
+                                            .unit = supervisor->now.units[unit]->name,
+                                            .server = pid},
+                  "fork server (pid %d) is killed: it could not go on for 1 s because of a file "
+                  "that \"%s\" asks for; its connections wait for a while",
+                  pid, supervisor->now.units[unit]->name);
+}
+
 /* Fork servers, and commands of sockets. */
 static bool is_waited_for(void *userdata, pid_t pid)
 {
@@ -316,7 +330,10 @@ static void on_server_message(void *userdata, const struct server_message *messa
                                             .id = MESSAGE_RESOURCES_SHORT,
                                             .unit = unit->name,
                                             .error = message->error},
-                  "cannot serve \"%s\" for a moment: %s", unit->name, strerror(message->error));
+                  "cannot serve \"%s\" for a moment: cannot %s: %s", unit->name,
+                  message->number == SERVER_TROUBLE_CREATE ? "create a process"
+                                                           : "accept a connection",
+                  strerror(message->error));
     else if (message->type == SERVER_MESSAGE_LIMIT && log_limit_pass(&supervisor->pauses, "pauses"))
         log_event(&(const struct log_event){.level = LOG_WARNING,
                                             .id = MESSAGE_UNIT_PAUSED,
@@ -512,6 +529,7 @@ static int make_waiting_and_pool(struct supervisor *supervisor)
         .on_exit = on_exit_of_handler,
         .on_room = on_room,
         .on_stuck = on_stuck,
+        .on_stuck_server = on_stuck_server,
         .on_looked = on_looked,
         .on_child_signal = on_child_signal,
         .is_waited_for = is_waited_for,

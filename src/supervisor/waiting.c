@@ -93,17 +93,24 @@ static char process_state(pid_t pid)
     return end != NULL && end[1] == ' ' ? end[2] : 0;
 }
 
-/* Its creator waits for it: in the state of vfork(2), not stopped by somebody after it. */
-static bool creator_waits(const struct waiting *waiting, uint32_t slot)
+/* Its creator, when that waits for it: in the state of vfork(2), not stopped by somebody after it.
+ */
+static pid_t waiting_creator(const struct waiting *waiting, uint32_t slot)
 {
     const struct slots *slots = waiting->slots;
 
     for (uint32_t i = 0; i < slots->header->n_servers; i++)
         if (atomic_load(&slots->windows[i].start_usec) != 0 &&
-            atomic_load(&slots->windows[i].slot) == slot)
-            return process_state(waiting->callbacks.server_pid(waiting->callbacks.userdata, i)) ==
-                   'D';
-    return false;
+            atomic_load(&slots->windows[i].slot) == slot) {
+            pid_t pid = waiting->callbacks.server_pid(waiting->callbacks.userdata, i);
+            return process_state(pid) == 'D' ? pid : 0;
+        }
+    return 0;
+}
+
+static bool creator_waits(const struct waiting *waiting, uint32_t slot)
+{
+    return waiting_creator(waiting, slot) > 0;
 }
 
 static bool half_made(const struct waiting *waiting, uint32_t slot)
@@ -113,6 +120,14 @@ static bool half_made(const struct waiting *waiting, uint32_t slot)
     return (atomic_load(&slots->records[slot].step) < SPAWN_EXEC &&
             atomic_load(&slots->units[slots_unit_of(slots, slot)].unhurried) == 0) ||
            creator_waits(waiting, slot);
+}
+
+static void signal_child(const struct spawn_record *record, int signal_number)
+{
+    pid_t pid = atomic_load(&record->pid);
+
+    if (pid > 0)
+        (void)kill(pid, signal_number);
 }
 
 /* Waiting for a connection on a listener that blocks? An interrupted accept(2) has taken none, so
@@ -126,7 +141,7 @@ static bool has_left_accept(struct waiting *waiting, struct young *young, uint64
         return true;
     if (young->interrupted_usec == 0)
         young->interrupted_usec = now;
-    (void)kill(atomic_load(&record->pid), SIGURG);
+    signal_child(record, SIGURG);
     return now - young->interrupted_usec > STUCK_USEC;
 }
 
@@ -135,10 +150,17 @@ static void hurry(struct waiting *waiting, struct young *young, uint64_t now, ui
     if (!has_left_accept(waiting, young, now) || age <= STUCK_USEC ||
         !half_made(waiting, young->slot))
         return;
-    (void)kill(atomic_load(&waiting->slots->records[young->slot].pid), SIGKILL);
+    signal_child(&waiting->slots->records[young->slot], SIGKILL);
     if (!young->told)
         waiting->callbacks.on_stuck(waiting->callbacks.userdata, young->slot);
     young->told = true;
+    if (age > 2 * STUCK_USEC) { /* SIGKILL does not end it; its creator can be ended */
+        pid_t creator = waiting_creator(waiting, young->slot);
+        if (creator > 0) {
+            (void)kill(creator, SIGKILL);
+            slots_avoid(waiting->slots, slots_unit_of(waiting->slots, young->slot), now);
+        }
+    }
 }
 
 /* From now on epoll says when it ends. True when that could be arranged. */
@@ -204,6 +226,34 @@ static void ask_young(struct waiting *waiting)
         waiting->young[kept++] = *young;
     }
     waiting->n_young = kept;
+}
+
+/* Servers that look at files which do not answer. True while any looks: time to look at it again.
+ */
+static bool hurry_servers(struct waiting *waiting)
+{
+    const struct waiting_callbacks *callbacks = &waiting->callbacks;
+    struct slots *slots = waiting->slots;
+    uint64_t now = monotonic_usec();
+    bool some = false;
+
+    for (uint32_t i = 0; i < slots->header->n_servers; i++) {
+        uint64_t start = atomic_load(&slots->windows[i].start_usec);
+        uint32_t unit = atomic_load(&slots->windows[i].unit);
+        pid_t pid = callbacks->server_pid(callbacks->userdata, i);
+
+        if (start == 0 || atomic_load(&slots->windows[i].slot) != SLOT_NONE || pid <= 0)
+            continue;
+        some = true;
+        if (now < start + STUCK_USEC || unit >= slots->header->n_units)
+            continue;
+        if (now > atomic_load(&slots->units[unit].avoid_usec)) {
+            slots_avoid(slots, unit, now);
+            callbacks->on_stuck_server(callbacks->userdata, pid, unit);
+        }
+        (void)kill(pid, SIGKILL);
+    }
+    return some;
 }
 
 static void ask_grown_up(struct waiting *waiting)
@@ -284,7 +334,7 @@ static void stay_awake(struct waiting *waiting)
 static bool fall_asleep(struct waiting *waiting)
 {
     atomic_store(&waiting->slots->header->supervisor_asleep, 1);
-    if (discover(waiting) || waiting->n_young > 0)
+    if (discover(waiting) || waiting->n_young > 0 || hurry_servers(waiting))
         return false;
     if (waiting->awake)
         (void)sd_event_source_set_enabled(waiting->sleeping, SD_EVENT_ON);
@@ -301,6 +351,7 @@ void waiting_look(struct waiting *waiting)
     uint64_t look = atomic_fetch_add(&waiting->slots->header->looks_begun, 1) + 1;
     drain(waiting);
     bool reserved = discover(waiting);
+    reserved |= hurry_servers(waiting);
     ask_young(waiting);
     ask_grown_up(waiting);
     sweep(waiting);

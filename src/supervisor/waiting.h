@@ -38,6 +38,8 @@ struct waiting_callbacks {
     void (*on_room)(void *userdata);
     /* A child was killed for standing half-made for a second. */
     void (*on_stuck)(void *userdata, uint32_t slot);
+    /* A fork server is killed that has looked at a unit's files for a second. */
+    void (*on_stuck_server)(void *userdata, pid_t pid, uint32_t unit);
     /* A look is over: the time to bring up to date what depends on who lives. */
     void (*on_looked)(void *userdata);
     /* Something happened to a child: a good time to see whether a fork server was stopped. */

@@ -1,0 +1,479 @@
+# SPDX-License-Identifier: MIT
+"""A child that does not become its program stops nobody: whoever stops it and wherever, whatever it
+waits for, whatever it may not have. The others are served meanwhile, and the step is told."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from support import (HELPERS, SANITIZED, Hark, ask, connect, free_port, libc, receive_all,
+                     wait_until)
+
+NOBODY_ELSE = 1_100_000 + os.getpid()  # a user without any other process
+CLONE_VM, CLONE_VFORK, CLONE_PARENT = 0x100, 0x4000, 0x8000
+SYS_CLONE, SYS_CLONE3 = {"x86_64": 56, "aarch64": 220}.get(os.uname().machine, -1), 435
+PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
+RET_ALLOW, RET_ERRNO = 0x7FFF0000, 0x00050000
+
+
+def two_units(service: str, socket_more: str = "") -> dict[str, str]:
+    """bad.socket with that service, and good.socket, which is as simple as can be."""
+    return {"bad.socket": f"[Socket]\nListenStream={{directory}}/bad\nAccept=yes\n{socket_more}\n",
+            "bad@.service": f"[Service]\nExecStart={{helpers}}/tiny\n{service}\n",
+            "good.socket": "[Socket]\nListenStream={directory}/good\nAccept=yes\n",
+            "good@.service": "[Service]\nExecStart={helpers}/tiny\n"}
+
+
+def stuck_steps(hark: Hark) -> list[str]:
+    """The last steps of those that were killed for being too slow, as far as hark told them."""
+    return re.findall(r"did not become its program within 1 s; its last step was: (.+)",
+                      hark.stderr())
+
+
+def answers(path: Path) -> bool:
+    """Whether one connection is served by tiny; it waits as long as need be."""
+    try:
+        return ask(path) == b"ok\n"
+    except TimeoutError:
+        return False
+
+
+@contextmanager
+def helper(*command: object) -> Iterator[subprocess.Popen[str]]:
+    """A test program that has said that it is ready; ends with the block."""
+    child = subprocess.Popen([str(HELPERS / str(command[0])), *map(str, command[1:])], text=True,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert child.stdout and child.stdout.readline() == "ready\n"
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+# ---- A mount that died -----------------------------------------------------------------------
+
+
+def enter_mounts(pid: int) -> None:
+    """The mount namespace of another process, for a child of ours."""
+    fd = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    if libc.setns(fd, 0) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+@contextmanager
+def dying_mount(run, directory: Path, bad: str) -> Iterator[tuple[Hark, Callable[[str], None]]]:
+    """hark in the mount namespace of a file system at {directory}/m, and how to let that die: "i",
+    it ignores whoever asks; "s", it swallows requests, and SIGKILL does not end who asks."""
+    (directory / "m").mkdir()
+    with helper("dead-mount", directory / "m") as file_system:
+        def die(how: str) -> None:
+            file_system.stdin.write(how)
+            file_system.stdin.flush()
+
+        with run(two_units(bad), "--fork-servers=2", "bad.socket", "good.socket",
+                 preexec=lambda: enter_mounts(file_system.pid)) as hark:
+            assert ask(directory / "bad") == b"ok\n" and ask(directory / "good") == b"ok\n"
+            try:
+                yield hark, die
+            finally:
+                file_system.kill()  # whoever is still in there is let go by that
+                file_system.wait()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("how", ["ignores", "swallows"])
+@pytest.mark.parametrize("key,step", [
+    ("StandardError=append:{directory}/m/file", "standard error"),
+    ("WorkingDirectory={directory}/m/d", "working directory")])
+def test_a_dead_mount(run, directory, key, step, how):
+    """Standard error or the working directory lies on a file system that does not answer any more:
+    the step is told, and the other unit is served."""
+    with dying_mount(run, directory, key) as (hark, die), ExitStack() as clients:
+        die(how[0])
+        for _ in range(4):  # more than there are servers
+            clients.enter_context(connect(directory / "bad"))
+        wait_until(lambda: stuck_steps(hark), what="the step is told")
+        for _ in range(3):
+            assert answers(directory / "good"), hark.autopsy()
+        assert set(stuck_steps(hark)) == {step}
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("key", [
+    "EnvironmentFile={directory}/m/file",
+    "[Unit]\nConditionPathExists={directory}/m/file"])
+def test_a_dead_mount_before_there_is_a_child(run, directory, key):
+    """What a server itself looks at for each connection keeps nobody else waiting for ever."""
+    with dying_mount(run, directory, key) as (hark, die), ExitStack() as clients:
+        die("i")
+        for _ in range(4):
+            clients.enter_context(connect(directory / "bad"))
+        for _ in range(3):
+            assert answers(directory / "good"), hark.autopsy()
+
+
+@pytest.mark.root
+def test_a_new_server_while_a_mount_is_dead(run, directory):
+    """A server that is replaced finds the same dead mount when it prepares."""
+    with dying_mount(run, directory, "StandardError=append:{directory}/m/file") as (hark, die):
+        die("i")
+        for pid in hark.servers():
+            os.kill(pid, signal.SIGKILL)
+        for _ in range(3):
+            assert answers(directory / "good"), hark.autopsy()
+
+
+# ---- Files that block ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key,step,text", [
+    ("StandardInput=file:{directory}/file", "standard input", "in"),
+    ("StandardOutput=append:{directory}/file", "standard output", "out"),
+    ("StandardError=truncate:{directory}/file", "standard error", "error")])
+def test_a_file_that_became_a_fifo(run, directory, key, step, text):
+    """Nobody has the other end open, and open(2) waits for somebody: the child is killed, the other
+    unit is served meanwhile, and when it is a file again all is well."""
+    file = directory / "file"
+    file.write_text(text)
+    with run(two_units(key), "--fork-servers=2", "bad.socket", "good.socket") as hark:
+        assert ask(directory / "bad") == b"ok\n"
+        file.unlink()
+        os.mkfifo(file)
+        with ExitStack() as stack:
+            clients = [stack.enter_context(connect(directory / "bad")) for _ in range(3)]
+            for _ in range(3):
+                assert answers(directory / "good"), hark.autopsy()
+            assert [receive_all(client) for client in clients] == [b""] * 3
+        exits = hark.notifications.wait_for(
+            lambda: [e for e in hark.notifications.exits if e.status == "KILL"][2:])
+        assert {(e.program, e.code) for e in exits} == {("bad", "killed")}
+        assert set(stuck_steps(hark)) == {step}
+        assert f"was killed by KILL in its set-up: {step}" in hark.stderr()
+        file.unlink()
+        file.write_text(text)
+        assert ask(directory / "bad") == b"ok\n"
+
+
+# ---- Stopped by somebody ---------------------------------------------------------------------
+
+
+# As many steps as one plan can have.
+EVERYTHING = """User={user}
+Group={user}
+SupplementaryGroups=daemon
+Nice=3
+OOMScoreAdjust=100
+LimitNOFILE=512
+UMask=0077
+WorkingDirectory=/
+NoNewPrivileges=yes
+StandardInput=null
+StandardOutput=append:{directory}/out
+StandardError=append:{directory}/error
+Environment=CONNECTION=%i
+""".replace("{user}", str(NOBODY_ELSE))
+STEPS = {"accept", "connection options", "new session", "umask", "standard input",
+         "standard output", "standard error", "oom score", "nice", "cpu affinity", "environment",
+         "resource limits", "group", "descriptors", "user", "working directory",
+         "no new privileges", "signal mask", "exec"}
+
+
+class Held:
+    """The next child of one fork server, kept at the entry of one of its system calls."""
+
+    def __init__(self, server: int, calls: int, output: Path) -> None:
+        self.output = output
+        with open(output, "wb") as stdout:
+            self.child = subprocess.Popen([HELPERS / "hold-child", str(server), str(calls)],
+                                          stdout=stdout)
+        wait_until(self.has_begun, what="it traces")
+
+    def has_begun(self) -> bool:
+        """Whether it waits for the server's next child."""
+        assert self.child.poll() is None, self.output.read_text()
+        return "ready\n" in self.output.read_text()
+
+    def words(self) -> list[str]:
+        """What it has said since."""
+        return self.output.read_text().split()[1:]
+
+    def end(self) -> None:
+        """Lets go of everybody."""
+        self.child.kill()
+        self.child.wait()
+
+
+def hold_some(hark: Hark, path: Path, stack: ExitStack, first: int, n: int) -> list[Held]:
+    """Children at the calls first, first + 1, …, each of another server, all at the same time."""
+    servers = wait_until(lambda: len(hark.servers()) > n and hark.killable_servers()[:n])
+    held = []
+    for i, server in enumerate(servers):
+        held.append(Held(server, first + i, hark.directory / f"held.{first + i}"))
+        stack.callback(held[-1].end)
+
+    def connect_more() -> bool:
+        waiting = [one for one in held if not one.words()]
+        for _ in waiting:
+            stack.enter_context(connect(path))
+        return not waiting
+
+    wait_until(connect_more, what="each server has created a child")
+    return held
+
+
+def step_of(hark: Hark, one: Held) -> str:
+    """The step that hark tells of a child which was held, and killed for it."""
+    pid = int(one.words()[1])
+    wait_until(lambda: "ended" in one.words(), what="it is killed")
+    told = wait_until(lambda: re.search(
+        rf"killed handler with pid {pid}: it did not become its program within 1 s; "
+        r"its last step was: (.+)", hark.stderr()), what="the step is told")[1]
+    if told != "exec":
+        wait_until(lambda: f"(pid {pid}) was killed by KILL in its set-up: {told}\n"
+                   in hark.stderr(), what="the end is told")
+    return told
+
+
+@pytest.mark.root
+def test_stopped_at_each_call(run, directory):
+    """One child after another, at each of its system calls from its first to execve(2). The other
+    unit is served meanwhile; each is killed, its step is told, and the servers are spared."""
+    at_once, first, seen = 5, 0, set()  # no more at once: hark tells five in five seconds
+    through = False
+    while not through:
+        with run(two_units(EVERYTHING, "Priority=1"), f"--fork-servers={at_once + 1}", "bad.socket",
+                 "good.socket") as hark:
+            servers = set(hark.servers())
+            with ExitStack() as stack:
+                for one in hold_some(hark, directory / "bad", stack, first, at_once):
+                    assert answers(directory / "good"), hark.autopsy()
+                    if one.words()[0] == "through":
+                        through = True
+                    else:
+                        seen.add(step_of(hark, one))
+                assert set(hark.servers()) == servers
+                assert ask(directory / "bad") == b"ok\n"
+        first += at_once
+        assert first < 200
+    assert seen == STEPS
+    print(f"fewer than {first} calls")
+
+
+ATTACKED = f"User={NOBODY_ELSE}\nGroup={NOBODY_ELSE}\n"
+
+
+@pytest.mark.root
+def test_stopped_by_the_handlers_user(run, directory):
+    """A process of the handlers' user stops all processes of that user, without a pause, while
+    others want to be served: in the windows, too, in which a server stands still for a child."""
+    wanted = 3
+    with run(two_units(ATTACKED), "--fork-servers=2", "bad.socket", "good.socket") as hark, \
+            ExitStack() as stack:
+        servers = set(hark.servers())
+        assert ask(directory / "bad") == b"ok\n"
+        with helper("send-signals", NOBODY_ELSE, int(signal.SIGSTOP), -1):
+            rounds = 0
+            while len(stuck_steps(hark)) < wanted:
+                client = stack.enter_context(connect(directory / "bad"))
+                client.shutdown(1)
+                assert answers(directory / "good"), hark.autopsy()
+                hark.notifications.read()
+                rounds += 1
+                if len(hark.handlers()) > 50:  # stopped as programs, which is their user's business
+                    for pid in hark.handlers():
+                        end_of_user(pid)
+                assert rounds < 20000, hark.stderr()
+        for pid in hark.handlers():
+            end_of_user(pid)
+        assert set(stuck_steps(hark)) <= {"user", "working directory", "signal mask", "exec"}
+        assert set(hark.servers()) == servers
+        assert ask(directory / "bad") == b"ok\n"
+        print(f"{len(stuck_steps(hark))} of {rounds} stopped at {set(stuck_steps(hark))}")
+
+
+def end_of_user(pid: int) -> None:
+    """SIGKILL to a process of the attacker."""
+    try:
+        if Path(f"/proc/{pid}").stat().st_uid == NOBODY_ELSE:
+            os.kill(pid, signal.SIGKILL)
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+
+
+@pytest.mark.root
+def test_all_signals_by_the_handlers_user(run, directory):
+    """The same with every other signal, SIGKILL too: handlers may die of it, hark does not."""
+    numbers = ",".join(str(n) for n in range(1, 65) if n != signal.SIGSTOP)
+    with run(two_units(ATTACKED), "--fork-servers=2", "bad.socket", "good.socket") as hark:
+        servers = set(hark.servers())
+        with helper("send-signals", NOBODY_ELSE, numbers, -1):
+            for _ in range(100 if SANITIZED else 400):
+                assert ask(directory / "bad") in (b"ok\n", b"")
+                assert answers(directory / "good"), hark.autopsy()
+                hark.notifications.read()
+        assert set(hark.servers()) == servers
+        assert ask(directory / "bad") == b"ok\n"
+
+
+# ---- What a child, or its creator, may not do ------------------------------------------------
+
+
+def forbid(wanted: int, error: int) -> None:
+    """From now on clone(2) with all of these flags fails; clone3(2) is not there, as in many a
+    container: libc then uses clone(2)."""
+    program = b"".join(struct.pack("=HBBI", *instruction) for instruction in [
+        (0x20, 0, 0, 0),  # the number of the call
+        (0x15, 4, 0, SYS_CLONE3),
+        (0x15, 0, 4, SYS_CLONE),
+        (0x20, 0, 0, 16),  # the lower half of its first argument
+        (0x54, 0, 0, wanted),
+        (0x15, 2, 1, wanted),  # to the last but one
+        (0x06, 0, 0, RET_ERRNO | errno.ENOSYS),
+        (0x06, 0, 0, RET_ALLOW),
+        (0x06, 0, 0, RET_ERRNO | error)])
+    filters = ctypes.create_string_buffer(program, len(program))
+
+    class Program(ctypes.Structure):
+        """struct sock_fprog"""
+        _fields_ = [("n", ctypes.c_ushort), ("filters", ctypes.c_void_p)]
+
+    what = Program(len(program) // 8, ctypes.addressof(filters))
+    if libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(what), 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "PR_SET_SECCOMP")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that pid has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def assert_still_waits(hark: Hark, client: socket.socket) -> None:
+    """A second later as well, and nobody was busy with that."""
+    family = [hark.pid, *hark.servers()]
+    before = sum(map(cpu_seconds, family))
+    client.settimeout(1)
+    with pytest.raises(TimeoutError):
+        client.recv(10)
+    assert sum(map(cpu_seconds, family)) - before < 0.7, "somebody spins"
+    assert len(family) == 3 and hark.is_running()
+    assert len(hark.stderr().splitlines()) < 20
+    assert hark.terminate() == 0
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("error", [errno.EPERM, errno.ENOSYS, errno.ENOMEM, errno.EINVAL])
+@pytest.mark.parametrize("flags", [CLONE_PARENT, CLONE_VM | CLONE_VFORK])
+def test_a_filter_forbids_the_clone_flags(activate, helpers, flags, error):
+    """No child can be created: hark says why, nobody spins, the connection is neither lost nor
+    closed, and hark can be stopped as ever."""
+    port = free_port()
+    with activate("-l", f"127.0.0.1:{port}", "-a", "--fork-servers=2", helpers / "tiny",
+                  preexec=lambda: forbid(flags, error)) as hark, connect(port) as client:
+        wait_until(lambda: os.strerror(error) in hark.stderr(), what="a word about it")
+        assert_still_waits(hark, client)
+
+
+@pytest.mark.root
+def test_a_filter_forbids_the_clone_flags_of_a_service(run):
+    """The same of a program that is to accept by itself."""
+    port = free_port()
+    units = {"foo.socket": f"[Socket]\nListenStream=127.0.0.1:{port}\n",
+             "foo.service": "[Service]\nExecStart={helpers}/slow --accept\n"}
+    with run(units, "--fork-servers=2", "foo.socket",
+             preexec=lambda: forbid(CLONE_PARENT, errno.EPERM)) as hark, connect(port) as client:
+        wait_until(lambda: 'cannot start "foo": ' in hark.stderr(), what="a word about it")
+        assert_still_waits(hark, client)
+
+
+@pytest.mark.root
+def test_a_filter_forbids_the_child_that_binds(activate, directory, helpers):
+    """A node gets its mode by a short-lived process with a umask of its own. Without that hark says
+    so and ends, or finds another way."""
+    path = directory / "s"
+    with activate("-l", path, "-a", helpers / "tiny", wait=False,
+                  preexec=lambda: forbid(CLONE_VM | CLONE_VFORK, errno.EPERM)) as hark:
+        hark.notifications.wait_for(lambda: hark.notifications.has("READY=1") or
+                                    not hark.is_running(), what="it listens, or ends")
+        if hark.is_running():
+            assert ask(path) == b"ok\n"
+        else:
+            assert f'cannot listen on "{path}": ' in hark.stderr()
+            assert "Operation not permitted" in hark.stderr()
+            assert hark.wait_exit() > 0
+
+
+LIMITS = {
+    "LimitAS=64K": ("killed|exited", r"\w+"),
+    "LimitSTACK=1": ("killed|exited", r"\w+"),
+    "LimitDATA=0": ("killed|exited", r"\w+"),
+    "LimitNOFILE=0": ("exited", "202"),
+    "LimitNOFILE=3": ("exited", "202"),
+    "LimitNPROC=0": ("exited", "0|203"),
+    "LimitFSIZE=0": ("exited", "0"),
+    "LimitCPU=0": ("killed|exited", r"\w+"),
+    "LimitMEMLOCK=0": ("exited", "0"),
+    "LimitSIGPENDING=0": ("exited", "0"),
+}
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("limit", LIMITS)
+def test_limits_with_which_no_program_runs(run, directory, limit):
+    """The child fails, says at what if it can, and its creator keeps its own limits."""
+    rounds = 20
+    more = ATTACKED if limit.startswith("LimitNPROC=") else ""  # it does not count for root
+    with run(two_units(f"{limit}\n{more}"), "--fork-servers=1", "bad.socket",
+             "good.socket") as hark:
+        server, = hark.servers()
+        limits = Path(f"/proc/{server}/limits").read_text()
+        for _ in range(rounds):
+            ask_or_reset(directory / "bad")
+            assert answers(directory / "good"), hark.autopsy()
+        hark.notifications.wait_exits(2 * rounds)
+        ends = {(e.code, e.status, e.step) for e in hark.notifications.exits if e.program == "bad"}
+        code, status = LIMITS[limit]
+        assert all(re.fullmatch(code, e[0]) and re.fullmatch(status, e[1]) for e in ends), ends
+        assert hark.servers() == [server]
+        assert Path(f"/proc/{server}/limits").read_text() == limits
+        print(limit, ends)
+
+
+def ask_or_reset(path: Path) -> bytes:
+    """What is answered; a handler that never reads resets the connection."""
+    try:
+        return ask(path)
+    except ConnectionResetError:
+        return b""
+
+
+def test_more_arguments_than_execve_takes(run, directory):
+    """One variable of more than 128 KiB; and many that are too many together."""
+    (directory / "env").write_text(f"A={'x' * 200_000}\n")
+    with run(two_units("EnvironmentFile={directory}/env"), "--fork-servers=1", "bad.socket",
+             "good.socket") as hark:
+        for _ in range(5):
+            assert ask_or_reset(directory / "bad") == b""
+            assert answers(directory / "good"), hark.autopsy()
+        (directory / "env").write_text("".join(f"A{i}={'x' * 60_000}\n" for i in range(60)))
+        for _ in range(5):
+            assert ask_or_reset(directory / "bad") == b""
+            assert answers(directory / "good"), hark.autopsy()
+        exits = hark.notifications.wait_exits(20)
+        assert {(e.code, e.status, e.step, e.error) for e in exits if e.program == "bad"} == \
+            {("exited", "203", "exec", "E2BIG")}
+        (directory / "env").write_text("A=1\n")
+        assert ask(directory / "bad") == b"ok\n"
