@@ -169,6 +169,20 @@ static int read_service(const struct value_source *source, void *field)
     return value_replace(field, take_pointer(&name));
 }
 
+/* Service= of [X-Hark]: with its Accept=yes a template, which is looked at when both are known. */
+static int read_own_service(const struct value_source *source, void *field)
+{
+    cleanup_free char *name = NULL;
+    int r = value_expand(source, source->use->value, EXPAND_UNIT_NAME, &name);
+
+    if (r != 0)
+        return r;
+    if (unit_name_classify(name) == UNIT_NAME_INVALID ||
+        strcmp(unit_name_type(name), "service") != 0)
+        return value_fault(source, "not the name of a .service");
+    return value_replace(field, take_pointer(&name));
+}
+
 static int read_fd_name(const struct value_source *source, void *field)
 {
     cleanup_free char *name = NULL;
@@ -236,9 +250,11 @@ static int read_fork_servers(const struct value_source *source, void *field)
 
 /* [X-Hark]. unit-file has read Ignore= by itself. */
 static const struct unit_key own_keys[] = {
+    {"Accept", read_boolean, FIELD(accept)},
     {"ForkServers", read_fork_servers, FIELD(fork_servers)},
     {"Ignore", read_nothing, 0},
     {"Overflow", read_overflow, FIELD(overflow)},
+    {"Service", read_own_service, FIELD(service_key)},
 };
 
 static const struct unit_key keys[] = {
@@ -326,7 +342,7 @@ static int settle(struct socket_unit *unit)
             return -ENOMEM;
         value_replace(&unit->fd_name, name);
     }
-    if (!unit->accept && unit->service_key) {
+    if (unit->service_key && (!unit->accept || unit->is_adopted)) {
         unit->service = strdup(unit->service_key);
         return unit->service ? 0 : -ENOMEM;
     }
@@ -334,6 +350,37 @@ static int settle(struct socket_unit *unit)
         return unit_name_change_type(unit->file->name, "service", &unit->service);
     r = unit_name_prefix(unit->file->name, &prefix);
     return r < 0 ? r : unit_name_build(prefix, "", "service", &unit->service);
+}
+
+const struct directive_use *socket_unit_use(const struct socket_unit *unit, const char *key)
+{
+    return unit_file_last_use(unit->file, unit->is_adopted ? SECTION_X_HARK : SECTION_SOCKET, key);
+}
+
+/* What [Socket] says of an adopted unit is whom systemd gives the socket to: hark. */
+static void forget_adopter(struct socket_unit *unit)
+{
+    unit->is_adopted = unit_file_last_use(unit->file, SECTION_X_HARK, "Accept") != NULL ||
+                       unit_file_last_use(unit->file, SECTION_X_HARK, "Service") != NULL;
+    if (!unit->is_adopted)
+        return;
+    unit->accept = false;
+    value_replace(&unit->service_key, NULL);
+}
+
+static void verify_own_service(struct socket_unit *unit, struct problems *problems)
+{
+    bool is_template = unit_name_classify(unit->service) == UNIT_NAME_TEMPLATE;
+
+    if (!unit->is_adopted || *unit->service == '\0' || is_template == unit->accept)
+        return;
+    const struct directive_use *use = socket_unit_use(unit, "Service");
+    problems_add(problems, PROBLEM_ERROR, use ? use->file : unit->file->main, use ? use->line : 0,
+                 unit->accept ? "cannot use \"Service=%s\" with Accept=yes: name a template, such "
+                                "as foo@.service"
+                              : "cannot use \"Service=%s\" without Accept=yes: it is a template",
+                 unit->service);
+    *unit->service = '\0'; /* it is told */
 }
 
 static bool can_accept(enum listener_kind kind)
@@ -372,7 +419,7 @@ static void verify_accept(const struct socket_unit *unit, struct problems *probl
         refuse(unit, "MaxConnections", problems,
                "cannot use \"MaxConnections=0\" with Accept=yes: every connection would be "
                "refused");
-    if (unit->service_key)
+    if (unit->service_key && !unit->is_adopted)
         refuse(unit, "Service", problems,
                "cannot use \"Service\" with Accept=yes: connections are served by the template of "
                "the socket's own name");
@@ -434,8 +481,10 @@ int socket_unit_new(const struct unit_file *file, struct problems *problems,
     };
     const struct unit_keys own_table = {own_keys, sizeof(own_keys) / sizeof(own_keys[0]), unit};
     int r = unit_values_read(file, SECTION_SOCKET, tables, 2, problems);
-    if (r == 0)
+    if (r == 0) {
+        forget_adopter(unit);
         r = unit_values_read(file, SECTION_X_HARK, &own_table, 1, problems);
+    }
     if (r == 0)
         r = settle(unit);
     if (r == -ENAMETOOLONG || r == -EINVAL) {
@@ -446,6 +495,7 @@ int socket_unit_new(const struct unit_file *file, struct problems *problems,
     }
     if (r < 0)
         return r;
+    verify_own_service(unit, problems);
     verify(unit, problems);
     *ret_unit = take_pointer(&unit);
     return 0;

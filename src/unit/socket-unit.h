@@ -79,6 +79,7 @@ struct socket_unit {
     const struct unit_file *file;
 
     struct listener_list listeners; /* in their order */
+    bool is_adopted;                /* Accept= and Service= are those of [X-Hark] */
     bool accept;
     char *service_key; /* Service= as given, or NULL */
     char *service;     /* the service, or with accept the template ("foo@.service"), never NULL */
@@ -131,6 +132,10 @@ struct socket_unit {
 int socket_unit_new(const struct unit_file *file, struct problems *problems,
                     struct socket_unit **ret_unit);
 struct socket_unit *socket_unit_free(struct socket_unit *unit);
+
+/* The last use of "Accept" or "Service" that counts: in [X-Hark], where that has one of the two,
+ * else in [Socket]. NULL for none. */
+const struct directive_use *socket_unit_use(const struct socket_unit *unit, const char *key);
 
 /* "ListenStream", … */
 const char *listener_key(enum listener_kind kind);

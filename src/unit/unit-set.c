@@ -331,9 +331,8 @@ static int add_socket(struct loading *loading, const char *name, const struct or
  * consequence of what has been reported. */
 static bool is_service_certain(const struct unit_set_socket *socket)
 {
-    const struct directive_use *service =
-        unit_file_last_use(socket->file, SECTION_SOCKET, "Service");
-    const struct directive_use *accept = unit_file_last_use(socket->file, SECTION_SOCKET, "Accept");
+    const struct directive_use *service = socket_unit_use(socket->unit, "Service");
+    const struct directive_use *accept = socket_unit_use(socket->unit, "Accept");
     bool yes;
 
     return !socket->file->incomplete && *socket->unit->service != '\0' &&
@@ -345,8 +344,7 @@ static int refuse_service(struct loading *loading, const struct unit_set_socket 
                           bool masked)
 {
     const struct socket_unit *unit = socket->unit;
-    const struct directive_use *use =
-        unit_file_last_use(socket->file, SECTION_SOCKET, unit->accept ? "Accept" : "Service");
+    const struct directive_use *use = socket_unit_use(unit, unit->accept ? "Accept" : "Service");
     cleanup_free char *prefix = NULL, *other = NULL;
 
     if (!is_service_certain(socket))

@@ -25,7 +25,8 @@ PAGE = BUILD / "man/hark-units.5"
 
 def test_every_file_is_tried_here():
     """No example without a test."""
-    assert {path.name for path in UNITS.iterdir()} == {*PAIRS, *PAIRS.values()}
+    found = {path.name for path in UNITS.iterdir() if path.suffix in (".socket", ".service")}
+    assert found == {*PAIRS, *PAIRS.values()}
 
 
 @pytest.mark.root

@@ -351,6 +351,57 @@ TEST(the_service_of_an_instance)
     done();
 }
 
+/* What a drop-in of "hark adopt" says. */
+TEST(adopted)
+{
+    parse_good("ListenStream=1\nAccept=no\nService=hark@a.service\nTriggerLimitIntervalSec=0\n"
+               "[X-Hark]\nAccept=yes\nService=%p@.service\n");
+    ASSERT(unit->is_adopted && unit->accept);
+    ASSERT_STRING(unit->service, "a@.service");
+    ASSERT_STRING(unit->fd_name, "connection");
+    ASSERT_STRING(unit->passed_name, "a.socket");
+    ASSERT_INT(socket_unit_use(unit, "Service")->line, 8);
+    done();
+    parse_good("ListenStream=1\nAccept=yes\n[X-Hark]\nAccept=no\nService=b.service\n");
+    ASSERT(unit->is_adopted && !unit->accept);
+    ASSERT_STRING(unit->service, "b.service");
+    done();
+    parse_good("ListenStream=1\nService=hark@a.service\n[X-Hark]\nAccept=no\n");
+    ASSERT_STRING(unit->service, "a.service");
+    done();
+    parse_good("ListenStream=1\nService=hark@a.service\n[X-Hark]\nAccept=yes\n");
+    ASSERT_STRING(unit->service, "a@.service");
+    done();
+    parse_good("ListenStream=1\nAccept=yes\n[X-Hark]\nService=b.service\n");
+    ASSERT(!unit->accept);
+    done();
+    parse_good("ListenStream=1\nService=b.service\n[X-Hark]\nOverflow=wait\n");
+    ASSERT(!unit->is_adopted);
+    ASSERT_STRING(unit->service, "b.service");
+    ASSERT_INT(socket_unit_use(unit, "Service")->line, 3);
+    done();
+}
+
+TEST(adopted_wrongly)
+{
+    parse("ListenStream=1\n[X-Hark]\nAccept=yes\nService=b.service\n");
+    ASSERT_STRING(problems_text,
+                  "u:5: cannot use \"Service=b.service\" with Accept=yes: name a template, such as "
+                  "foo@.service\n");
+    ASSERT_STRING(unit->service, "");
+    done();
+    parse("ListenStream=1\n[X-Hark]\nService=b@.service\n");
+    ASSERT_STRING(problems_text,
+                  "u:4: cannot use \"Service=b@.service\" without Accept=yes: it is a template\n");
+    done();
+    parse("ListenStream=1\n[X-Hark]\nService=b.socket\nService=\nAccept=maybe\n");
+    ASSERT_STRING(problems_text,
+                  "u:4: cannot parse \"Service=b.socket\": not the name of a .service\n"
+                  "u:5: cannot parse \"Service=\": not the name of a .service\n"
+                  "u:6: cannot parse \"Accept=maybe\": not yes or no\n");
+    done();
+}
+
 TEST(commands)
 {
     parse_good("ListenStream=1\n"

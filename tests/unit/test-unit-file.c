@@ -144,13 +144,14 @@ TEST(what_cannot_be_ignored)
     judge("[Service]\nUser=x\n[X-Hark]\nIgnore=User\n", &problems);
     ASSERT_STRING(list_problems(&problems),
                   "u:4: cannot ignore \"User\": only what hark refuses can be ignored\n");
-    judge("[X-Hark]\nWorkers=3\nAccept=no\nbogus=1\n", &problems);
-    ASSERT_STRING(list_problems(&problems),
-                  "u:2: cannot honour \"Workers=3\": not in this version of hark: remove it, or "
-                  "keep this unit with systemd\n"
-                  "u:3: cannot honour \"Accept=no\": not in this version of hark: remove it, or "
-                  "keep this unit with systemd\n"
-                  "u:4: unknown key \"bogus\" in [X-Hark]: remove it, or ignore it by name\n");
+    judge("[X-Hark]\nWorkers=3\nExitIdleTimeSec=9\nbogus=1\n", &problems);
+    ASSERT_STRING(
+        list_problems(&problems),
+        "u:2: cannot honour \"Workers=3\": not in this version of hark: remove it, or "
+        "keep this unit with systemd\n"
+        "u:3: cannot honour \"ExitIdleTimeSec=9\": not in this version of hark: remove it, or "
+        "keep this unit with systemd\n"
+        "u:4: unknown key \"bogus\" in [X-Hark]: remove it, or ignore it by name\n");
     ASSERT(unit_file_may_ignore("ExecStartPre")); /* of [Service] */
     ASSERT(unit_file_may_ignore("sandbox"));
     ASSERT(!unit_file_may_ignore("ListenStream"));

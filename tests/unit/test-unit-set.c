@@ -185,6 +185,32 @@ TEST(a_shared_service)
     done();
 }
 
+/* What systemd starts for it is hark, what hark starts is its own. */
+TEST(adopted)
+{
+    static const char *const drop_in = "Accept=no\nService=hark@a.service\n[X-Hark]\n";
+    char text[256];
+
+    directory_make();
+    (void)snprintf(text, sizeof(text), "%s%sAccept=yes\nService=a@.service\n", ACCEPT("/run/a"),
+                   drop_in);
+    contents_of("a.socket", text);
+    contents_of("a@.service", SERVICE);
+    contents_of("hark@.service", SERVICE);
+    load_good("a", NULL);
+    ASSERT_INT(set->n_services, 1);
+    ASSERT_STRING(set->services[0].name, "a@.service");
+    ASSERT(set->services[0].is_template);
+    unit_set_free(set);
+    (void)snprintf(text, sizeof(text), "%s%sAccept=no\nService=gone.service\n", SOCKET("/run/a"),
+                   drop_in);
+    contents_of("a.socket", text);
+    load("a", NULL, NULL, NULL);
+    ASSERT_STRING(problems_text, "a.socket:7: \"a.socket\" needs \"gone.service\", which is not in "
+                                 "the search path\n");
+    done();
+}
+
 TEST(sockets_of_a_service)
 {
     directory_make();
