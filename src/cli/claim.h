@@ -2,6 +2,7 @@
 /* Which passed socket is which listener of which unit (sd_listen_fds(3)). */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "listener/listener.h"
@@ -12,6 +13,7 @@
 struct claimed_socket {
     struct listener **listeners;
     size_t n_claimed;
+    bool is_up; /* some are those of an image of hark that this one takes over from */
 };
 
 /*

@@ -170,11 +170,12 @@ static int may_start(const struct unit_set_socket *socket)
 }
 
 int configuration_apply_conditions(struct configuration *configuration,
-                                   const struct supervisor *supervisor)
+                                   bool (*is_served)(const void *userdata, const char *socket),
+                                   const void *userdata)
 {
     for (size_t i = 0; i < configuration->set->n_sockets; i++) {
         const struct unit_set_socket *socket = &configuration->set->sockets[i];
-        bool is_up = supervisor != NULL && supervisor_serves(supervisor, socket->file->name);
+        bool is_up = is_served != NULL && is_served(userdata, socket->file->name);
         int r = is_up ? 1 : may_start(socket);
         if (r == -ENOMEM)
             return out_of_memory();
@@ -311,7 +312,9 @@ static int add_socket(struct configuration *configuration, size_t index,
     config.owner = owner.user;
     config.group = owner.group;
     /* Of one that is passed, who passed it has run them. */
-    bool all_passed = claimed != NULL && claimed->n_claimed == config.n_listeners;
+    config.is_up = claimed != NULL && claimed->is_up;
+    bool all_passed =
+        claimed != NULL && !claimed->is_up && claimed->n_claimed == config.n_listeners;
     for (size_t i = 0; !all_passed && i < N_COMMAND_LISTS; i++) {
         config.commands[i] = add_programs(configuration, &plans->commands[i], NULL);
         config.n_commands[i] = plans->commands[i].n;

@@ -30,10 +30,11 @@ struct configuration *configuration_free(struct configuration *configuration);
 
 const struct unit_set *configuration_units(const struct configuration *configuration);
 
-/* Leaves out the sockets whose conditions are not met; not those that the supervisor (NULL: there
- * is none yet) serves already, as with systemd. An exit status as above. */
+/* Leaves out the sockets whose conditions are not met; not those that are served already (NULL:
+ * none is), as with systemd. An exit status as above. */
 int configuration_apply_conditions(struct configuration *configuration,
-                                   const struct supervisor *supervisor);
+                                   bool (*is_served)(const void *userdata, const char *socket),
+                                   const void *userdata);
 /* The number of those that are left. */
 size_t configuration_count_served(const struct configuration *configuration);
 /* Whether a socket of the set is left out. */

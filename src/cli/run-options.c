@@ -112,8 +112,40 @@ int run_options_parse(struct run_options *options, int argc, char *argv[])
     return options->no_control ? 1 : choose_name(options);
 }
 
+static char *from(const char *directory, const char *path)
+{
+    char *result = NULL;
+
+    return asprintf(&result, "%s/%s", directory, path) < 0 ? NULL : result;
+}
+
+int run_options_make_absolute(struct run_options *options, const char *directory)
+{
+    struct string_list *paths = &options->units.directories;
+
+    for (size_t i = 0; i < options->n_names; i++) {
+        const char *name = options->names[i];
+        bool is_relative = name[0] != '/' && strchr(name, '/') != NULL;
+        char *copy = is_relative ? from(directory, name) : strdup(name);
+        if (copy == NULL || string_list_take(&options->own_names, copy) < 0)
+            return -ENOMEM;
+    }
+    options->names = (const char *const *)options->own_names.items;
+    for (size_t i = 0; i < paths->n; i++) {
+        char *path = paths->items[i][0] != '/' ? from(directory, paths->items[i]) : NULL;
+        if (path == NULL && paths->items[i][0] != '/')
+            return -ENOMEM;
+        if (path != NULL) {
+            free(paths->items[i]);
+            paths->items[i] = path;
+        }
+    }
+    return 0;
+}
+
 void run_options_done(struct run_options *options)
 {
     unit_options_done(&options->units);
+    string_list_done(&options->own_names);
     free(options->name);
 }

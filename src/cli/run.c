@@ -2,6 +2,7 @@
 /* hark run: load the units, look up everything they need, take and make the sockets, serve. Nothing
  * is touched before everything that can be checked has been checked. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include "cli/claim.h"
 #include "cli/configuration.h"
 #include "cli/exit-status.h"
+#include "cli/inherit.h"
 #include "cli/run-options.h"
 #include "cli/verbs.h"
 #include "supervisor/log.h"
@@ -20,6 +22,10 @@ struct run {
     struct configuration *configuration; /* the supervisor's, once it serves */
     struct claimed_socket *claimed;
     struct supervisor *supervisor;
+    struct inheritance inheritance;
+    char **arguments;
+    char *program;   /* what to execute for an upgrade */
+    char *directory; /* where we were started */
 };
 
 static void run_done(struct run *run)
@@ -28,6 +34,9 @@ static void run_done(struct run *run)
     if (run->claimed != NULL)
         claimed_sockets_free(run->claimed, configuration_units(run->configuration));
     configuration_free(run->configuration);
+    inheritance_done(&run->inheritance);
+    free(run->program);
+    free(run->directory);
     run_options_done(&run->options);
 }
 
@@ -45,6 +54,11 @@ static void forget_skipped(struct run *run)
 
 /* ---- Reloading ------------------------------------------------------------------------------- */
 
+static bool is_served_now(const void *supervisor, const char *socket)
+{
+    return supervisor_serves(supervisor, socket);
+}
+
 static int reload(void *userdata, struct supervisor *supervisor, void **ret_configuration)
 {
     struct run *run = userdata;
@@ -54,7 +68,7 @@ static int reload(void *userdata, struct supervisor *supervisor, void **ret_conf
                            &configuration) != EXIT_STATUS_OK)
         return -EINVAL;
     *ret_configuration = configuration;
-    if (configuration_apply_conditions(configuration, supervisor) != EXIT_STATUS_OK)
+    if (configuration_apply_conditions(configuration, is_served_now, supervisor) != EXIT_STATUS_OK)
         return -EINVAL;
     if (configuration_count_served(configuration) == 0) {
         log_error("there would be nothing left to serve");
@@ -83,6 +97,10 @@ static int serve(struct run *run)
     options.reload = reload;
     options.release = release;
     options.userdata = run;
+    options.program = run->program;
+    options.arguments = run->arguments;
+    options.directory = run->directory;
+    options.succession = run->inheritance.succession;
     if (r >= 0)
         r = supervisor_new(&options, &run->supervisor);
     if (r >= 0)
@@ -97,6 +115,11 @@ static int serve(struct run *run)
     return r < 0 ? EXIT_STATUS_FAILURE : r;
 }
 
+static bool was_served(const void *succession, const char *socket)
+{
+    return succession_has_socket(succession, socket);
+}
+
 static int run_steps(struct run *run)
 {
     const struct run_options *options = &run->options;
@@ -104,11 +127,15 @@ static int run_steps(struct run *run)
         configuration_load(&options->units, options->names, options->n_names, &run->configuration);
 
     if (status == EXIT_STATUS_OK)
-        status = configuration_apply_conditions(run->configuration, NULL);
+        status = configuration_apply_conditions(
+            run->configuration, run->inheritance.succession != NULL ? was_served : NULL,
+            run->inheritance.succession);
     if (status == EXIT_STATUS_UNITS)
         log_error("nothing was started; \"hark check\" tells more");
     if (status != EXIT_STATUS_OK)
         return status;
+    if (run->inheritance.only_check)
+        return EXIT_STATUS_OK;
     if (configuration_count_served(run->configuration) == 0) {
         log_notice("there is nothing to serve");
         return EXIT_STATUS_OK;
@@ -116,8 +143,52 @@ static int run_steps(struct run *run)
     status = claim_passed_sockets(configuration_units(run->configuration), &run->claimed);
     if (status != EXIT_STATUS_OK)
         return status;
+    inheritance_claim(&run->inheritance, configuration_units(run->configuration), run->claimed);
     forget_skipped(run);
     return serve(run);
+}
+
+/* ---- Where we are ---------------------------------------------------------------------------- */
+
+static char *absolute(const char *directory, const char *path)
+{
+    char *result = NULL;
+
+    if (path[0] == '/')
+        return strdup(path);
+    return asprintf(&result, "%s/%s", directory, path) < 0 ? NULL : result;
+}
+
+/* Not /proc/self/exe: that is this image for ever, also when another is installed in its place. */
+static char *find_program(const char *directory, const char *name)
+{
+    const char *path = getenv("PATH");
+
+    if (strchr(name, '/') != NULL)
+        return absolute(directory, name);
+    while (path != NULL && *path != '\0') {
+        size_t length = strcspn(path, ":");
+        cleanup_free char *file = NULL;
+
+        if (asprintf(&file, "%.*s/%s", (int)length, path, name) < 0)
+            return NULL;
+        if (file[0] == '/' && access(file, X_OK) == 0)
+            return take_pointer(&file);
+        path += length + (path[length] == ':');
+    }
+    return strdup("/proc/self/exe");
+}
+
+/* The units are read again later, from another directory. */
+static int find_places(struct run *run, char *argv[])
+{
+    run->directory = getcwd(NULL, 0);
+    if (run->directory == NULL)
+        run->directory = strdup("/");
+    run->program = run->directory != NULL ? find_program(run->directory, argv[-1]) : NULL;
+    return run->program != NULL && run_options_make_absolute(&run->options, run->directory) >= 0
+               ? EXIT_STATUS_OK
+               : EXIT_STATUS_FAILURE;
 }
 
 int verb_run(int argc, char *argv[])
@@ -127,5 +198,11 @@ int verb_run(int argc, char *argv[])
 
     if (r < 0)
         return EXIT_STATUS_USAGE;
-    return r == 0 ? EXIT_STATUS_OK : run_steps(&run);
+    if (r == 0)
+        return EXIT_STATUS_OK;
+    run.arguments = argv - 1; /* "hark" is before the verb */
+    int status = inheritance_take(&run.inheritance);
+    if (status == EXIT_STATUS_OK)
+        status = find_places(&run, argv);
+    return status == EXIT_STATUS_OK ? run_steps(&run) : status;
 }

@@ -213,6 +213,43 @@ int listener_take(const struct listener_request *request, int fd, struct listene
     return 0;
 }
 
+static int adopt_socket(const struct listener_request *request, int fd, int lock_fd,
+                        struct listener *listener)
+{
+    const struct hark_listen_options options = options_for(request, listener);
+    int r =
+        hark_listener_adopt(listener->wanted->address, fd, lock_fd, &options, &listener->socket);
+
+    /* Somebody has removed the lock file meanwhile: that one is nobody's any more. */
+    if (r == -ESTALE) {
+        r = hark_listener_adopt(listener->wanted->address, fd, -1, &options, &listener->socket);
+        if (r >= 0)
+            fd_close(lock_fd);
+    }
+    return r;
+}
+
+int listener_adopt(const struct listener_request *request, int fd, int lock_fd,
+                   struct listener **ret_listener)
+{
+    cleanup(cleanup_listener) struct listener *listener = NULL;
+    int r = new_for(request, &listener);
+
+    if (r < 0)
+        return r;
+    if (socket_type_of(listener->wanted->kind) != 0) {
+        r = adopt_socket(request, fd, lock_fd, listener);
+    } else {
+        r = listener_fits_kind(request, fd) ? fd_set_close_on_exec(fd, true) : -EPROTOTYPE;
+        if (r >= 0)
+            listener->fd = fd;
+    }
+    if (r < 0)
+        return r;
+    *ret_listener = take_pointer(&listener);
+    return 0;
+}
+
 int listener_from_socket(struct hark_listener *socket, struct listener **ret_listener)
 {
     struct listener *listener = new_listener();
@@ -260,6 +297,16 @@ void listener_continue(struct listener *listener, const struct listener_request 
 int listener_fd(const struct listener *listener)
 {
     return listener->socket ? hark_listener_fd(listener->socket) : listener->fd;
+}
+
+int listener_lock_fd(const struct listener *listener)
+{
+    return listener->socket ? hark_listener_lock_fd(listener->socket) : -1;
+}
+
+const struct socket_listener *listener_wanted(const struct listener *listener)
+{
+    return listener->wanted;
 }
 
 const char *listener_address(const struct listener *listener)

@@ -53,6 +53,11 @@ bool listener_fits_kind(const struct listener_request *request, int fd);
 /* The same listener, from a passed descriptor, which is the listener's on success. -EPROTOTYPE: it
  * is not of that kind; -ENOPROTOOPT as above; -EBADF, -ENOMEM. */
 int listener_take(const struct listener_request *request, int fd, struct listener **ret_listener);
+/* What an earlier image of this program made for the same request, from its descriptors, which are
+ * the listener's on success; lock_fd -1: it has no lock, or that is to be taken anew. Errors as
+ * hark_listener_adopt(), and -EPROTOTYPE. */
+int listener_adopt(const struct listener_request *request, int fd, int lock_fd,
+                   struct listener **ret_listener);
 /* Without a unit. The socket is the listener's on success. -ENOMEM. */
 int listener_from_socket(struct hark_listener *socket, struct listener **ret_listener);
 
@@ -68,6 +73,10 @@ void listener_continue(struct listener *listener, const struct listener_request 
 struct listener *listener_free(struct listener *listener);
 
 int listener_fd(const struct listener *listener);
+/* The descriptor of its lock, or -1. */
+int listener_lock_fd(const struct listener *listener);
+/* What the unit calls it. */
+const struct socket_listener *listener_wanted(const struct listener *listener);
 /* As it is written in messages: "/run/x", "[::1]:80", "netlink route 1", "mqueue /x". */
 const char *listener_address(const struct listener *listener);
 /* FileDescriptorName=, or the name it was passed under; NULL for none. */

@@ -126,6 +126,8 @@ void supervisor_end_reload(struct supervisor *supervisor, bool done)
     reload->again = false;
     if (again)
         supervisor_reload(supervisor);
+    else if (supervisor->upgrade.wanted)
+        supervisor_upgrade(supervisor);
 }
 
 /* Nothing has changed yet. */
@@ -343,6 +345,23 @@ static void commit(struct supervisor *supervisor)
     supervisor->reload.state = RELOAD_RENEWING;
 }
 
+int supervisor_succeed(struct supervisor *supervisor)
+{
+    int r = divide_anew(supervisor);
+
+    if (r < 0)
+        return r;
+    hand_over_units(supervisor);
+    struct serving before = supervisor->now;
+    for (uint32_t i = 0; i < before.n_units; i++)
+        if (find_heir(supervisor, before.units[i]) == before.units[i])
+            before.units[i] = NULL;
+    supervisor->now = supervisor->next;
+    supervisor->next = (struct serving){0};
+    serving_done(&before);
+    return 0;
+}
+
 static int on_half_made(sd_event_source *source, uint64_t usec, void *userdata)
 {
     struct supervisor *supervisor = userdata;
@@ -431,7 +450,8 @@ void supervisor_reload(struct supervisor *supervisor)
 
     if (supervisor->state >= SUPERVISOR_DRAINING)
         return;
-    if (supervisor->state == SUPERVISOR_STARTING || reload->state != RELOAD_NONE) {
+    if (supervisor->state == SUPERVISOR_STARTING || reload->state != RELOAD_NONE ||
+        supervisor->upgrade.state != UPGRADE_NONE) {
         reload->again = true;
         return;
     }

@@ -380,6 +380,11 @@ bool server_pool_has_pid(const struct server_pool *pool, pid_t pid)
     return false;
 }
 
+uint32_t server_pool_incarnations(const struct server_pool *pool)
+{
+    return pool->incarnations;
+}
+
 pid_t server_pool_pid(const struct server_pool *pool, uint32_t index)
 {
     return index < pool->n_servers ? pool->servers[index].pid : 0;
@@ -400,6 +405,7 @@ int server_pool_new(sd_event *event, struct slots *slots, const struct server_po
     pool->event = event;
     pool->slots = slots;
     pool->wake_fd = options->wake_fd;
+    pool->incarnations = options->incarnations;
     pool->callbacks = *callbacks;
     pool->processors = *options->processors;
     pool->open_files = *options->open_files;

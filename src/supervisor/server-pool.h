@@ -33,6 +33,7 @@ struct server_pool_options {
     const struct processors *processors; /* what hark was given; servers are pinned within it */
     const struct rlimit *open_files;     /* what hark was given, for the handlers */
     int wake_fd;
+    uint32_t incarnations; /* there have been before, of an earlier image */
 };
 
 int server_pool_new(sd_event *event, struct slots *slots, const struct server_pool_options *options,
@@ -68,4 +69,6 @@ bool server_pool_ping(struct server_pool *pool);
 void server_pool_kill_stopped(struct server_pool *pool);
 
 bool server_pool_has_pid(const struct server_pool *pool, pid_t pid);
+/* How many servers there have been. */
+uint32_t server_pool_incarnations(const struct server_pool *pool);
 pid_t server_pool_pid(const struct server_pool *pool, uint32_t index);

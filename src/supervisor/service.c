@@ -347,6 +347,12 @@ void service_change(struct service *service, const struct service_options *optio
     service->options = *options;
 }
 
+void service_resume(struct service *service, uint32_t program)
+{
+    service->program = program < service->options.n_programs ? program : 0;
+    service->state = SERVICE_RUNNING;
+}
+
 struct service *service_free(struct service *service)
 {
     if (service == NULL)

@@ -43,6 +43,10 @@ struct service *service_free(struct service *service);
  * one's. service_set_listeners() next. */
 void service_change(struct service *service, const struct service_options *options);
 
+/* The program of that number is running already: an earlier image had it started. Before
+ * service_set_listeners(). */
+void service_resume(struct service *service, uint32_t program);
+
 /* Watches these listeners from now on, instead of any before. They stay the caller's. */
 int service_set_listeners(struct service *service, const struct service_listener *listeners,
                           size_t n);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "basic/cleanup.h"
@@ -36,16 +37,22 @@ struct slots *slots_free(struct slots *slots)
 
 static int map_memory(struct slots *slots)
 {
+    void *memory = mmap(NULL, slots->size, PROT_READ | PROT_WRITE, MAP_SHARED, slots->fd, 0);
+
+    if (memory == MAP_FAILED)
+        return -errno;
+    slots->header = memory;
+    return 0;
+}
+
+static int create_memory(struct slots *slots)
+{
     slots->fd = memfd_create("hark-slots", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (slots->fd < 0)
         return -errno;
     if (ftruncate(slots->fd, (off_t)slots->size) < 0)
         return -errno;
-    void *memory = mmap(NULL, slots->size, PROT_READ | PROT_WRITE, MAP_SHARED, slots->fd, 0);
-    if (memory == MAP_FAILED)
-        return -errno;
-    slots->header = memory;
-    return 0;
+    return map_memory(slots);
 }
 
 static uint32_t size_of(const struct slots_request *request)
@@ -69,6 +76,26 @@ static void divide(struct slots *slots, const struct slots_request *requests, ui
     }
 }
 
+/* Where the parts are; the size of all. */
+static size_t lay_out(const struct slots_header *numbers, struct slots *slots)
+{
+    char *base = (char *)slots->header;
+    size_t units = align(sizeof(struct slots_header));
+    size_t windows = units + align(numbers->n_units * sizeof(struct slots_unit));
+    size_t polls = windows + align(numbers->n_servers * sizeof(struct slots_window));
+    size_t owners = polls + align(numbers->n_listeners * sizeof(struct rate_window));
+    size_t records = owners + align(numbers->n_slots * sizeof(uint64_t));
+
+    if (base != NULL) {
+        slots->units = (void *)(base + units);
+        slots->windows = (void *)(base + windows);
+        slots->polls = (void *)(base + polls);
+        slots->owners = (void *)(base + owners);
+        slots->records = (void *)(base + records);
+    }
+    return records + numbers->n_slots * sizeof(struct spawn_record);
+}
+
 int slots_new(const struct slots_request *requests, uint32_t n_units, uint32_t n_servers,
               struct slots **ret_slots)
 {
@@ -87,30 +114,56 @@ int slots_new(const struct slots_request *requests, uint32_t n_units, uint32_t n
     if (n_units == 0 || n_servers == 0 || n_servers > SERVERS_MAX || n_slots > SLOTS_MAX ||
         n_listeners > SLOTS_MAX)
         return -EINVAL;
-    size_t units = align(sizeof(struct slots_header));
-    size_t windows = units + align(n_units * sizeof(struct slots_unit));
-    size_t polls = windows + align(n_servers * sizeof(struct slots_window));
-    size_t owners = polls + align(n_listeners * sizeof(struct rate_window));
-    size_t records = owners + align(n_slots * sizeof(uint64_t));
-    slots->size = records + n_slots * sizeof(struct spawn_record);
-    int r = map_memory(slots);
-    if (r < 0)
-        return r;
-    char *base = (char *)slots->header;
-    *slots->header = (struct slots_header){
-        .magic = "hark-sl",
+    const struct slots_header numbers = {
+        .magic = SLOTS_MAGIC,
         .version = SLOTS_VERSION,
         .n_units = n_units,
         .n_servers = n_servers,
         .n_slots = (uint32_t)n_slots,
+        .n_listeners = (uint32_t)n_listeners,
     };
-    slots->units = (void *)(base + units);
-    slots->windows = (void *)(base + windows);
-    slots->polls = (void *)(base + polls);
-    slots->owners = (void *)(base + owners);
-    slots->records = (void *)(base + records);
+    slots->size = lay_out(&numbers, slots);
+    int r = create_memory(slots);
+    if (r < 0)
+        return r;
+    *slots->header = numbers;
+    (void)lay_out(&numbers, slots);
     divide(slots, requests, n_units);
     *ret_slots = take_pointer(&slots);
+    return 0;
+}
+
+static bool is_ours(const struct slots_header *header)
+{
+    return memcmp(header->magic, SLOTS_MAGIC, sizeof(SLOTS_MAGIC)) == 0 &&
+           header->version == SLOTS_VERSION && header->n_units > 0 &&
+           header->n_units <= SLOTS_MAX && header->n_servers <= SERVERS_MAX &&
+           header->n_slots <= SLOTS_MAX && header->n_listeners <= SLOTS_MAX;
+}
+
+int slots_attach(int fd, struct slots **ret_slots)
+{
+    struct slots slots = {.fd = fd};
+    struct slots_header header;
+    struct stat info;
+
+    if (fstat(fd, &info) < 0 || pread(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header) ||
+        !is_ours(&header))
+        return -EINVAL;
+    slots.size = lay_out(&header, &slots);
+    if ((size_t)info.st_size != slots.size)
+        return -EINVAL;
+    struct slots *copy = malloc(sizeof(*copy));
+    if (copy == NULL)
+        return -ENOMEM;
+    int r = map_memory(&slots);
+    if (r < 0) {
+        free(copy);
+        return r;
+    }
+    (void)lay_out(&header, &slots);
+    *copy = slots;
+    *ret_slots = copy;
     return 0;
 }
 

@@ -29,6 +29,7 @@
 #define SLOTS_MAX     65536
 #define SERVERS_MAX   256 /* SOCKET_FORK_SERVERS_MAX, too */
 #define SLOTS_VERSION 3
+#define SLOTS_MAGIC   "hark-sl"
 
 /* Which incarnation of a fork server reserved a slot, and its how-many-th reservation that was.
  * Never 0, never used twice: incarnations are numbered from 1 for the life of the supervisor. */
@@ -68,7 +69,7 @@ struct slots_window {
 
 struct slots_header {
     char magic[8];
-    uint32_t version, n_units, n_servers, n_slots;
+    uint32_t version, n_units, n_servers, n_slots, n_listeners;
     /* The supervisor's looks at its children: what ended before one began is free when that is
      * done. */
     _Atomic uint64_t looks_begun, looks_done;
@@ -102,6 +103,9 @@ struct slots_request {
  * memfd_create(2), ftruncate(2). */
 int slots_new(const struct slots_request *requests, uint32_t n_units, uint32_t n_servers,
               struct slots **ret_slots);
+/* The memory that an earlier image of the program has left. fd is the slots' on success. -EINVAL
+ * for what is no such memory, or another version's. */
+int slots_attach(int fd, struct slots **ret_slots);
 struct slots *slots_free(struct slots *slots);
 
 /* Moves a handler into another memory: its unit's part of that has room. Nobody else may use

@@ -103,6 +103,7 @@ static void stop_accepting(struct supervisor *supervisor, enum supervisor_state 
     if (!is_first)
         return;
     supervisor_abort_reload(supervisor);
+    supervisor_abort_upgrade(supervisor);
     notify_state(supervisor->notify, "STOPPING=1");
     notify_hurry(supervisor->notify, on_all_told, supervisor);
     for (uint32_t i = 0; i < supervisor->now.n_units; i++)

@@ -3,6 +3,7 @@
  *
  *   supervisor.c         puts the parts together, and hears what they tell
  *   reload.c             from what is served now to what is to be served next
+ *   upgrade.c            another image of the program takes over
  *   listening.c          listeners that lose their names while they serve
  *   stopping.c           the ways to end
  *   supervisor-state.c   what all of them ask
@@ -20,6 +21,7 @@
 #include "supervisor/server-pool.h"
 #include "supervisor/serving.h"
 #include "supervisor/slots.h"
+#include "supervisor/succession.h"
 #include "supervisor/supervisor.h"
 #include "supervisor/waiting.h"
 
@@ -45,6 +47,20 @@ struct reload {
     struct log_tap tap; /* why it fails */
 };
 
+enum upgrade_state {
+    UPGRADE_NONE,
+    UPGRADE_CHECKING, /* a child of the new image looks whether it can go on */
+    UPGRADE_EMPTYING, /* the fork servers leave, and what is to be told is told */
+};
+
+struct upgrade {
+    enum upgrade_state state;
+    bool wanted; /* as soon as there is no reload */
+    pid_t child;
+    sd_event_source *child_source, *timer;
+    uint64_t deadline_usec;
+};
+
 struct supervisor {
     struct supervisor_options options;
     enum supervisor_state state;
@@ -63,6 +79,7 @@ struct supervisor {
     struct serving next;  /* before the start, and while reloading */
     struct serving *gone; /* of before, or that did not come to serve: their sockets are stopping */
     struct reload reload;
+    struct upgrade upgrade;
     uint64_t *told; /* per slot: the key of the handler that has had its SIGTERM */
     sd_event_source *watchdog_timer;
     sd_event_source *stop_timer;    /* to SIGKILL */
@@ -101,6 +118,21 @@ void supervisor_on_servers_of_reload(struct supervisor *supervisor, bool all_rea
 void supervisor_end_reload(struct supervisor *supervisor, bool done);
 /* Commands of sockets that do not serve (yet, or any more). */
 bool supervisor_reload_has_pid(const struct supervisor *supervisor, pid_t pid);
+
+/* For an image that takes over: from the units of the one before, without listeners, to those of
+ * next. Before there are fork servers. */
+int supervisor_succeed(struct supervisor *supervisor);
+
+/* upgrade.c: SIGUSR2, and what concerns an upgrade that is under way. */
+void supervisor_upgrade(struct supervisor *supervisor);
+void supervisor_abort_upgrade(struct supervisor *supervisor);
+void supervisor_on_servers_of_upgrade(struct supervisor *supervisor);
+bool supervisor_upgrade_has_pid(const struct supervisor *supervisor, pid_t pid);
+/* Begins with what an earlier image has left: its units (without anything but names) are now's, and
+ * its slots are ours. */
+int supervisor_take_succession(struct supervisor *supervisor);
+/* Services whose programs run already go on. */
+void supervisor_resume_services(struct supervisor *supervisor);
 
 /* listening.c: 0, or a negative errno. Names that are taken away, and traffic that starts a
  * service.

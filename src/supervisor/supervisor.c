@@ -235,7 +235,9 @@ static bool is_waited_for(void *userdata, pid_t pid)
     for (uint32_t i = 0; i < supervisor->now.n_sockets; i++)
         if (commands_pid(supervisor->now.sockets[i]->running) == pid)
             return true;
-    return supervisor_reload_has_pid(supervisor, pid) || server_pool_has_pid(supervisor->pool, pid);
+    return supervisor_reload_has_pid(supervisor, pid) ||
+           supervisor_upgrade_has_pid(supervisor, pid) ||
+           server_pool_has_pid(supervisor->pool, pid);
 }
 
 static void on_child_signal(void *userdata)
@@ -309,6 +311,7 @@ static void on_server_death(void *userdata)
 
     waiting_look(supervisor->waiting); /* what it left behind */
     supervisor_on_servers_of_reload(supervisor, false);
+    supervisor_on_servers_of_upgrade(supervisor);
     for (uint32_t i = 0; i < supervisor->now.n_units; i++)
         if (supervisor->now.units[i]->service != NULL)
             service_on_servers(supervisor->now.units[i]->service);
@@ -371,8 +374,13 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
     case SIGQUIT:
         supervisor_drain(supervisor);
         break;
-    case SIGUSR1:
-    case SIGUSR2: /* the program's, when there is one */
+    case SIGUSR2:
+        if (supervisor->options.program != NULL) {
+            supervisor_upgrade(supervisor);
+            break;
+        }
+        __attribute__((fallthrough));
+    case SIGUSR1: /* the program's, when there is one */
         for (uint32_t i = 0; i < supervisor->slots->header->n_slots; i++)
             if (supervisor->now.units[slots_unit_of(supervisor->slots, i)]->service != NULL &&
                 atomic_load(&supervisor->slots->records[i].pid) > 0)
@@ -515,8 +523,15 @@ struct supervisor *supervisor_free(struct supervisor *supervisor)
 
 static int make_slots(struct supervisor *supervisor)
 {
-    int r = supervisor_divide_slots(supervisor, &supervisor->now, NULL, &supervisor->slots);
+    int r;
 
+    if (supervisor->options.succession != NULL) {
+        r = supervisor_take_succession(supervisor);
+    } else {
+        supervisor->now = supervisor->next;
+        supervisor->next = (struct serving){0};
+        r = supervisor_divide_slots(supervisor, &supervisor->now, NULL, &supervisor->slots);
+    }
     if (r < 0)
         return r;
     supervisor->told = calloc(supervisor->slots->header->n_slots, sizeof(*supervisor->told));
@@ -543,6 +558,7 @@ static int make_waiting_and_pool(struct supervisor *supervisor)
         .units = units_for_server,
         .userdata = supervisor,
     };
+    const struct succession *succession = supervisor->options.succession;
     int r = waiting_new(supervisor->event, supervisor->slots, &waiting, &supervisor->waiting);
 
     if (r < 0)
@@ -552,6 +568,7 @@ static int make_waiting_and_pool(struct supervisor *supervisor)
         .processors = &supervisor->processors,
         .open_files = &supervisor->open_files,
         .wake_fd = waiting_wake_fd(supervisor->waiting),
+        .incarnations = succession != NULL ? succession->incarnations : 0,
     };
     return server_pool_new(supervisor->event, supervisor->slots, &options, &pool,
                            &supervisor->pool);
@@ -577,14 +594,13 @@ static int add_signals_and_watchdog(struct supervisor *supervisor)
 
 static int set_up(struct supervisor *supervisor)
 {
-    supervisor->now = supervisor->next;
-    supervisor->next = (struct serving){0};
     raise_open_files(supervisor);
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* what handlers leave behind comes to us */
     int r = make_slots(supervisor);
-    if (r < 0)
-        return r;
-    r = make_waiting_and_pool(supervisor);
+    if (r >= 0)
+        r = make_waiting_and_pool(supervisor);
+    if (r >= 0 && supervisor->options.succession != NULL)
+        r = supervisor_succeed(supervisor);
     if (r < 0)
         return r;
     for (uint32_t i = 0; i < supervisor->now.n_units; i++) {
@@ -592,6 +608,7 @@ static int set_up(struct supervisor *supervisor)
         if (r < 0)
             return r;
     }
+    supervisor_resume_services(supervisor);
     r = add_signals_and_watchdog(supervisor);
     if (r < 0)
         return r;
@@ -618,6 +635,7 @@ int supervisor_run(struct supervisor *supervisor)
         log_error("cannot set up: %s", strerror(-r));
         return r;
     }
+    supervisor->options.succession = NULL;
     r = sd_event_loop(supervisor->event);
     tell_suppressed(supervisor);
     if (notify_lost(supervisor->notify) > 0)

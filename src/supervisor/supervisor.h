@@ -33,6 +33,14 @@ struct supervisor_options {
     /* SIGHUP: adds what is to be served from now on, by supervisor_add_socket() and _add_unit(),
      * and says whose it is, also when it fails (then it has said why). NULL: SIGHUP stops. */
     int (*reload)(void *userdata, struct supervisor *supervisor, void **ret_owner);
+    /* SIGUSR2: another image of the program, from this path and with these arguments, takes over.
+     * NULL: SIGUSR2 is for the programs. */
+    const char *program;
+    char *const *arguments;
+    const char *directory;               /* where hark was started */
+    const struct succession *succession; /* what an earlier image has left, until supervisor_run()
+                                            has begun; NULL */
+
     /* Nothing of that owner is used any more. */
     void (*release)(void *userdata, void *owner);
     void *userdata;
@@ -52,6 +60,7 @@ struct supervisor_socket {
     const struct socket_unit *unit;    /* NULL: all listeners are there, and stay as they are */
     struct listener *const *listeners; /* those that are NULL are made from the unit; NULL: all */
     size_t n_listeners;
+    bool is_up;  /* the listeners are an earlier image's: nothing of the start is left to do */
     uid_t owner; /* of what is made: SocketUser=; (uid_t)-1 */
     gid_t group;
     const struct plan_source *commands[SOCKET_N_COMMANDS];

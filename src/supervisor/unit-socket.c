@@ -27,6 +27,7 @@ int unit_socket_new(const struct supervisor_socket *config, struct unit_socket *
     if (socket == NULL)
         return -ENOMEM;
     socket->unit = config->unit;
+    socket->is_up = config->is_up;
     socket->owner = config->owner;
     socket->group = config->group;
     for (size_t i = 0; i < SOCKET_N_COMMANDS; i++) {
@@ -136,7 +137,7 @@ static int listen_on_all(struct unit_socket *socket)
                                             &one->options, &one->n_options);
     }
     /* Links to a passed one are the passer's; those of an heir are there. */
-    if (r < 0 || !made || inherits_any(socket))
+    if (r < 0 || (!made && !socket->is_up) || inherits_any(socket))
         return r;
     symlinks_make(socket->unit, &problems);
     socket->has_links = true;
@@ -384,7 +385,7 @@ static void start_heir(struct unit_socket *socket)
 
 void unit_socket_start(struct unit_socket *socket)
 {
-    if (inherits_any(socket))
+    if (inherits_any(socket) || socket->is_up)
         start_heir(socket);
     else
         enter(socket, UNIT_SOCKET_START_PRE);

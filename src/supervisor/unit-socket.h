@@ -56,6 +56,7 @@ struct unit_socket {
     gid_t group;
     const struct plan_source *commands[SOCKET_N_COMMANDS];
     size_t n_commands[SOCKET_N_COMMANDS];
+    bool is_up;                /* as struct supervisor_socket has it */
     bool has_links;            /* Symlinks= were made */
     bool took_over, continues; /* something from its unit of before; in its unit of next */
     const struct rlimit *open_files;

@@ -95,6 +95,18 @@ int unit_new(const struct supervisor_unit *config, struct unit_socket *const *so
     return 0;
 }
 
+int unit_new_leaving(const char *name, bool accept, struct unit **ret_unit)
+{
+    static const struct plan_source nothing;
+    const struct supervisor_unit config = {
+        .name = name, .accept = accept, .programs = &nothing, .n_programs = 1};
+    int r = unit_new(&config, NULL, 0, ret_unit);
+
+    if (r >= 0)
+        (*ret_unit)->is_leaving = true;
+    return r;
+}
+
 struct unit *unit_free(struct unit *unit)
 {
     if (unit == NULL)

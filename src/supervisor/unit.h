@@ -30,6 +30,8 @@ struct unit {
 /* sockets are all of the supervisor's, and outlive the unit. */
 int unit_new(const struct supervisor_unit *config, struct unit_socket *const *sockets,
              size_t n_sockets, struct unit **ret_unit);
+/* One that only its handlers are left of, which an earlier image knew. */
+int unit_new_leaving(const char *name, bool accept, struct unit **ret_unit);
 struct unit *unit_free(struct unit *unit);
 
 bool unit_has_socket(const struct unit *unit, const struct unit_socket *socket);

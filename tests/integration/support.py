@@ -390,6 +390,7 @@ class Hark:
     preexec: Callable[[], None] | None = None
     extra_paths: list[Path] = field(default_factory=list)
     verb: str = "activate"
+    program: Path | None = None  # another copy of hark
 
     def __post_init__(self) -> None:
         self.directory.mkdir(exist_ok=True)
@@ -415,7 +416,7 @@ class Hark:
 
     def start(self) -> None:
         """Runs it; does not wait for anything."""
-        command = [str(HARK), self.verb, *map(str, self.arguments)]
+        command = [str(self.program or HARK), self.verb, *map(str, self.arguments)]
         if self.passed is not None:
             command = [str(HELPERS / "pass-sockets"), *self.passed,
                        *map(str, self.pass_fds), "--", *command]
@@ -569,8 +570,9 @@ class Hark:
         return [pid for pid in self.servers() if waits_on_main_stack(pid)]
 
     def handlers(self) -> list[int]:
-        """Children of hark that are programs of their own."""
-        return [p.pid for p in children_of(self.pid) if p.command != "hark-server"]
+        """Children of hark that are programs of their own: no fork servers, nor the short-lived
+        process that binds a path."""
+        return [p.pid for p in children_of(self.pid) if p.command not in ("hark", "hark-server")]
 
 
 def write_units(where: Path, units: dict[str, str], directory: Path) -> None:
