@@ -5,8 +5,9 @@
  * Traces a fork server until it creates a child, lets the child make CALLS system calls and keeps
  * it at the entry of the next one until somebody ends it. Prints "ready" when it traces; "held
  * PID" when the child stands, or "held PID execve" when it is its last call; and "ended" when the
- * child is dead. "through PID" is a child that became its program, or ended, before. The server is
- * let go as soon as the child is there.
+ * child is dead. "through PID" is a child that became its program before, "lost PID" one that ended
+ * before, as it does when it finds no connection. The server is let go as soon as the child is
+ * there.
  */
 #include <signal.h>
 #include <stdbool.h>
@@ -63,23 +64,25 @@ static pid_t wait_child(pid_t server)
     return 0;
 }
 
-/* True at the entry of that call; *ret_number is which. */
-static bool run_to_call(pid_t child, long calls, long *ret_number)
+/* NULL at the entry of that call, and *ret_number is which; otherwise what became of the child. */
+static const char *run_to_call(pid_t child, long calls, long *ret_number)
 {
     struct __ptrace_syscall_info info;
     int status;
 
     if (!wait_stop(child, &status)) /* at its birth */
-        return false;
+        return "lost";
     for (;;) {
         if (ptrace(PTRACE_SYSCALL, child, NULL, (void *)(long)signal_of(status)) < 0 ||
-            !wait_stop(child, &status) || status >> 16 == PTRACE_EVENT_EXEC)
-            return false;
+            !wait_stop(child, &status))
+            return "lost";
+        if (status >> 16 == PTRACE_EVENT_EXEC)
+            return "through";
         if (WSTOPSIG(status) == SYSCALL_STOP &&
             ptrace(PTRACE_GET_SYSCALL_INFO, child, sizeof(info), &info) > 0 &&
             info.op == PTRACE_SYSCALL_INFO_ENTRY && calls-- == 0) {
             *ret_number = (long)info.entry.nr;
-            return true;
+            return NULL;
         }
     }
 }
@@ -101,8 +104,9 @@ int main(int argc, char *argv[])
     pid_t child = wait_child(server);
     if (child <= 0)
         return 1;
-    if (!run_to_call(child, strtol(argv[2], NULL, 10), &number)) {
-        say("through", child, "");
+    const char *other = run_to_call(child, strtol(argv[2], NULL, 10), &number);
+    if (other != NULL) {
+        say(other, child, "");
         return 0; /* which lets it go */
     }
     say("held", child, number == SYS_execve ? " execve" : "");

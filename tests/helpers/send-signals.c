@@ -53,6 +53,7 @@ int main(int argc, char *argv[])
         return 1;
     }
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    (void)setsid(); /* within a session everybody may send SIGCONT to everybody */
     size_t n_signals = read_signals(argv[2], signals);
     for (int i = 3; i < argc; i++) {
         targets[n_targets] = (pid_t)strtol(argv[i], NULL, 10);
