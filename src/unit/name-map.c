@@ -17,11 +17,18 @@
 
 #define ALIASES_MAX 8 /* one after the other, as systemd */
 
+#define SEEN_MAX 32
+
 struct scan {
     struct name_map *map;
     const char *root;
     const struct string_list *directories;
     struct problems *problems;
+    struct {
+        dev_t device;
+        ino_t inode;
+    } seen[SEEN_MAX]; /* /lib and /usr/lib are often the same */
+    size_t n_seen;
 };
 
 static int add(struct name_map *map, const char *name, const char *target)
@@ -141,18 +148,30 @@ static int add_link(const struct scan *scan, const char *directory, const char *
     return strcmp(name, target) == 0 ? 0 : add(scan->map, name, target);
 }
 
-static int add_entry(const struct scan *scan, const char *directory, int directory_fd,
-                     const char *name)
+/* DT_REG, DT_LNK, … of readdir(3), which some file systems leave to stat(2). */
+static int type_of(int directory_fd, const struct dirent *entry)
 {
-    cleanup_free char *file = NULL;
     struct stat status;
 
-    if (unit_name_classify(name) == UNIT_NAME_INVALID ||
-        fstatat(directory_fd, name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+    if (entry->d_type != DT_UNKNOWN)
+        return entry->d_type;
+    if (fstatat(directory_fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+        return DT_UNKNOWN;
+    return IFTODT(status.st_mode);
+}
+
+static int add_entry(const struct scan *scan, const char *directory, int directory_fd,
+                     const struct dirent *entry)
+{
+    cleanup_free char *file = NULL;
+    const char *name = entry->d_name;
+
+    if (unit_name_classify(name) == UNIT_NAME_INVALID)
         return 0;
-    if (S_ISLNK(status.st_mode))
+    int type = type_of(directory_fd, entry);
+    if (type == DT_LNK)
         return add_link(scan, directory, name);
-    if (!S_ISREG(status.st_mode))
+    if (type != DT_REG)
         return 0;
     if (asprintf(&file, "%s/%s", directory, name) < 0) {
         file = NULL;
@@ -161,7 +180,24 @@ static int add_entry(const struct scan *scan, const char *directory, int directo
     return add(scan->map, name, file);
 }
 
-static int scan_directory(const struct scan *scan, const char *directory)
+/* Its names would be found a second time, behind themselves. */
+static bool was_seen(struct scan *scan, int directory_fd)
+{
+    struct stat status;
+
+    if (fstat(directory_fd, &status) < 0)
+        return false;
+    for (size_t i = 0; i < scan->n_seen; i++)
+        if (scan->seen[i].device == status.st_dev && scan->seen[i].inode == status.st_ino)
+            return true;
+    if (scan->n_seen < SEEN_MAX) {
+        scan->seen[scan->n_seen].device = status.st_dev;
+        scan->seen[scan->n_seen++].inode = status.st_ino;
+    }
+    return false;
+}
+
+static int scan_directory(struct scan *scan, const char *directory)
 {
     DIR *stream = opendir(directory);
     int r = 0;
@@ -172,8 +208,9 @@ static int scan_directory(const struct scan *scan, const char *directory)
                          "cannot search the directory: %s", strerror(errno));
         return 0;
     }
-    for (struct dirent *entry; r == 0 && (entry = readdir(stream));)
-        r = add_entry(scan, directory, dirfd(stream), entry->d_name);
+    bool skip = was_seen(scan, dirfd(stream));
+    for (struct dirent *entry; !skip && r == 0 && (entry = readdir(stream));)
+        r = add_entry(scan, directory, dirfd(stream), entry);
     closedir(stream);
     return r;
 }
