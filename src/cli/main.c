@@ -18,6 +18,13 @@ static const struct {
     {"run", verb_run, "serve socket units as systemd would"},
     {"activate", verb_activate, "listen on sockets, run a program for their traffic"},
     {"check", verb_check, "say what becomes of each line in units, and whether they would run"},
+    {"adopt", verb_adopt, "hand socket units that systemd runs to hark"},
+    {"release", verb_release, "hand them back"},
+    {"status", verb_status, "show what hark is doing"},
+    {"reload", verb_reload, "have hark read its units again"},
+    {"drain", verb_drain, "have hark end when its handlers have"},
+    {"stop", verb_stop, "have hark end, and its handlers"},
+    {"kill", verb_kill, "send a signal to a handler"},
 };
 
 static void print_help(void)
