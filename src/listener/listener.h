@@ -115,5 +115,7 @@ int listener_connection_options(const struct socket_unit *unit, int family,
  * RemoveOnStop=, and a failure is no error but a problem, a warning. Not as systemd: a socket that
  * somebody lives behind is never replaced. */
 void symlinks_make(const struct socket_unit *unit, struct problems *problems);
+/* Whether both units want the same links, to the same node. */
+bool symlinks_are_same(const struct socket_unit *one, const struct socket_unit *other);
 /* With RemoveOnStop= those that still lead to the node; else nothing. */
 void symlinks_remove(const struct socket_unit *unit);

@@ -87,6 +87,19 @@ void symlinks_make(const struct socket_unit *unit, struct problems *problems)
     }
 }
 
+bool symlinks_are_same(const struct socket_unit *one, const struct socket_unit *other)
+{
+    const char *node = find_node(one), *other_node = find_node(other);
+
+    if (one->symlinks.n != other->symlinks.n || !node != !other_node ||
+        (node && strcmp(node, other_node) != 0))
+        return false;
+    for (size_t i = 0; i < one->symlinks.n; i++)
+        if (strcmp(one->symlinks.items[i], other->symlinks.items[i]) != 0)
+            return false;
+    return true;
+}
+
 void symlinks_remove(const struct socket_unit *unit)
 {
     const char *node = find_node(unit);

@@ -62,15 +62,29 @@ static const char *const kinds[] = {
     [LISTENER_MESSAGE_QUEUE] = "ListenMessageQueue",
 };
 
-static json_t *listener_json(const struct unit_socket *socket, size_t index)
+/* The name of the unit that its traffic starts. */
+static json_t *started_unit(const struct supervisor *supervisor, const struct unit_socket *socket)
+{
+    for (uint32_t i = 0; i < supervisor->now.n_units; i++) {
+        const struct unit *unit = supervisor->now.units[i];
+
+        for (size_t j = 0; !unit->is_leaving && j < unit->n_sockets; j++)
+            if (unit->sockets[j] == socket && unit->starts[j])
+                return any_text(unit->name);
+    }
+    return json_null();
+}
+
+static json_t *listener_json(const struct supervisor *supervisor, const struct unit_socket *socket,
+                             size_t index)
 {
     const struct listener *listener = socket->listeners[index].listener;
     const char *kind =
         socket->unit != NULL ? kinds[socket->unit->listeners.items[index].kind] : NULL;
 
-    return json_pack("{so so so sb}", "unit", any_text(socket->name), "kind", text_or_null(kind),
-                     "address", any_text(listener_address(listener)), "passed",
-                     listener_was_passed(listener));
+    return json_pack("{so so so so sb}", "unit", started_unit(supervisor, socket), "socket",
+                     any_text(socket->name), "kind", text_or_null(kind), "address",
+                     any_text(listener_address(listener)), "passed", listener_was_passed(listener));
 }
 
 /* Takes the item; false when there is no memory. */
@@ -89,7 +103,7 @@ static json_t *listeners_json(const struct supervisor *supervisor)
 
         for (size_t j = 0; j < socket->n_listeners && good; j++)
             if (socket->listeners[j].listener != NULL)
-                good = append(array, listener_json(socket, j));
+                good = append(array, listener_json(supervisor, socket, j));
     }
     if (good)
         return array;

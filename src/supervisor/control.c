@@ -25,7 +25,7 @@ struct kept_call {
     struct control *control;
     struct varlink_call *call;
     bool follows;
-    uint64_t lost;
+    bool for_next; /* a reload was under way: it is the next one's end that is waited for */
     struct kept_call *next;
 };
 
@@ -111,6 +111,10 @@ void control_tell_reload(struct control *control, bool done)
         next = kept->next;
         if (kept->follows)
             continue;
+        if (kept->for_next) {
+            kept->for_next = false;
+            continue;
+        }
         if (done)
             (void)varlink_reply(kept->call, json_object());
         else
@@ -156,10 +160,13 @@ static int reload(struct varlink_call *call, void *userdata)
 
     if (control->supervisor->state != SUPERVISOR_SERVING)
         return not_serving(control, call);
+    bool under_way = control->supervisor->reload.state != RELOAD_NONE;
     int r = keep(control, call, false);
-    if (r >= 0)
-        supervisor_reload(control->supervisor);
-    return r;
+    if (r < 0)
+        return r;
+    control->kept->for_next = under_way;
+    supervisor_reload(control->supervisor);
+    return 0;
 }
 
 static int drain(struct varlink_call *call, void *userdata)

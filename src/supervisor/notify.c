@@ -251,13 +251,35 @@ bool notify_is_wanted(const struct notify *notify)
     return notify->fd >= 0;
 }
 
+static bool is_about_readiness(const char *state)
+{
+    return strcmp(state, "READY=1") == 0 || strncmp(state, "RELOADING=1", 11) == 0;
+}
+
+/* To a manager that has not read them only the last of WATCHDOG=1, and of READY=1 and RELOADING=1
+ * together, says anything. */
+static void remove_superseded(struct notify *notify, const char *assignment)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < notify->n_states; i++) {
+        const char *state = notify->states[i];
+
+        if (strcmp(state, assignment) == 0 ||
+            (is_about_readiness(state) && is_about_readiness(assignment)))
+            continue;
+        if (kept != i)
+            memcpy(notify->states[kept], state, STATE_SIZE);
+        kept++;
+    }
+    notify->n_states = kept;
+}
+
 void notify_state(struct notify *notify, const char *assignment)
 {
     if (notify->fd < 0)
         return;
-    for (size_t i = 0; i < notify->n_states; i++)
-        if (strcmp(notify->states[i], assignment) == 0)
-            return; /* waits already: WATCHDOG=1 to a manager that does not read */
+    remove_superseded(notify, assignment);
     if (notify->n_states == STATES_MAX)
         return;
     (void)snprintf(notify->states[notify->n_states++], STATE_SIZE, "%s", assignment);

@@ -24,8 +24,8 @@ int notify_new(sd_event *event, struct notify **ret_notify);
 struct notify *notify_free(struct notify *notify);
 bool notify_is_wanted(const struct notify *notify);
 
-/* One assignment such as "READY=1". Kept and tried again when the manager's queue is full; a same
- * one that waits already is enough, and so are eight different ones. */
+/* One assignment such as "READY=1". Kept and tried again when the manager's queue is full; one that
+ * waits and is out of date then goes, and eight may wait. */
 void notify_state(struct notify *notify, const char *assignment);
 /* The text of STATUS=. */
 void notify_status(struct notify *notify, const char *text);

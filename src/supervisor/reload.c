@@ -167,7 +167,7 @@ static bool has_same_slots(const struct supervisor *supervisor)
 
         if (strcmp(now->units[i]->name, next->units[i]->name) != 0 ||
             now->units[i]->config.accept != next->units[i]->config.accept ||
-            slots->n != next->units[i]->max_connections ||
+            slots->n != next->units[i]->max_connections || slots->n != slots->limit ||
             slots->n_polls != unit_count_listeners(next->units[i]))
             return false;
     }
@@ -249,7 +249,7 @@ static int move_handlers(struct supervisor *supervisor, struct slots *slots, con
             map[i] = slots_move(slots, units[slots_unit_of(before, i)], before, i);
     }
     for (uint32_t i = 0; i < before->header->n_units; i++)
-        if (units[i] != UINT32_MAX && !supervisor->now.units[i]->is_leaving)
+        if (units[i] != UINT32_MAX)
             slots_copy_counts(slots, units[i], before, i);
     int r = waiting_move(supervisor->waiting, slots, map);
     if (r < 0) {
@@ -317,30 +317,60 @@ static void hand_over_sockets(struct supervisor *supervisor)
         if (heir != NULL)
             unit_socket_continue(now->sockets[i], heir);
     }
+    for (uint32_t i = 0; i < next->n_sockets; i++)
+        unit_socket_serve(next->sockets[i]);
 }
 
-/* From here on the new is what is served. */
-static void commit(struct supervisor *supervisor)
+/* A listener may go from one service to another: nobody watches it twice. */
+static void forget_traffic(const struct serving *serving)
 {
-    int r = 0;
+    for (uint32_t i = 0; i < serving->n_units; i++)
+        if (serving->units[i]->service != NULL)
+            service_forget_listeners(serving->units[i]->service);
+}
 
-    hand_over_sockets(supervisor);
-    hand_over_units(supervisor);
+/* Units and listeners that cannot be watched serve still, as far as others start them. */
+static void watch_all(struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->now.n_units; i++) {
+        struct unit *unit = supervisor->now.units[i];
+        int r = supervisor_prepare_service(supervisor, unit);
+
+        if (r >= 0)
+            r = supervisor_watch_traffic(unit);
+        if (r < 0)
+            log_error("cannot set up \"%s\" after a reload: %s", unit->name, strerror(-r));
+    }
+    for (uint32_t i = 0; i < supervisor->now.n_sockets; i++) {
+        int r = supervisor_watch_listeners(supervisor, supervisor->now.sockets[i]);
+
+        if (r < 0)
+            log_error("cannot watch over \"%s\" after a reload: %s",
+                      supervisor->now.sockets[i]->name, strerror(-r));
+    }
+}
+
+/* What was served before is what next has not taken over. */
+static struct serving swap(struct supervisor *supervisor)
+{
     struct serving before = supervisor->now;
+
+    hand_over_units(supervisor);
     for (uint32_t i = 0; i < before.n_units; i++)
         if (find_heir(supervisor, before.units[i]) == before.units[i])
             before.units[i] = NULL;
     supervisor->now = supervisor->next;
     supervisor->next = (struct serving){0};
-    for (uint32_t i = 0; i < supervisor->now.n_units && r >= 0; i++) {
-        r = supervisor_prepare_service(supervisor, supervisor->now.units[i]);
-        if (r >= 0)
-            r = supervisor_watch_traffic(supervisor->now.units[i]);
-    }
-    for (uint32_t i = 0; i < supervisor->now.n_sockets && r >= 0; i++)
-        r = supervisor_watch_listeners(supervisor, supervisor->now.sockets[i]);
-    if (r < 0) /* it serves, but will not notice all */
-        log_error("cannot set up everything after a reload: %s", strerror(-r));
+    return before;
+}
+
+/* From here on the new is what is served. */
+static void commit(struct supervisor *supervisor)
+{
+    forget_traffic(&supervisor->now);
+    hand_over_sockets(supervisor);
+    struct serving before = swap(supervisor);
+    watch_all(supervisor);
     let_go(supervisor, &before);
     supervisor->reload.state = RELOAD_RENEWING;
 }
@@ -351,13 +381,7 @@ int supervisor_succeed(struct supervisor *supervisor)
 
     if (r < 0)
         return r;
-    hand_over_units(supervisor);
-    struct serving before = supervisor->now;
-    for (uint32_t i = 0; i < before.n_units; i++)
-        if (find_heir(supervisor, before.units[i]) == before.units[i])
-            before.units[i] = NULL;
-    supervisor->now = supervisor->next;
-    supervisor->next = (struct serving){0};
+    struct serving before = swap(supervisor);
     serving_done(&before);
     return 0;
 }
@@ -386,16 +410,16 @@ static void renew(struct supervisor *supervisor)
                                          HALF_MADE_USEC, 0, on_half_made, supervisor);
         return;
     }
-    int r = divide_anew(supervisor);
-    if (r >= 0)
+    int divided = divide_anew(supervisor);
+    if (divided >= 0)
         commit(supervisor);
     else
-        log_error("cannot divide the slots anew: %s", strerror(-r));
-    if (r < 0)
-        fail(supervisor);
-    r = server_pool_start(supervisor->pool);
+        log_error("cannot divide the slots anew: %s", strerror(-divided));
+    int r = server_pool_start(supervisor->pool);
     if (r < 0)
         log_error("cannot start fork servers after a reload: %s; trying again", strerror(-r));
+    if (divided < 0)
+        fail(supervisor);
 }
 
 static void start_next_socket(struct supervisor *supervisor)
@@ -462,8 +486,10 @@ void supervisor_reload(struct supervisor *supervisor)
         fail(supervisor);
         return;
     }
-    for (uint32_t i = 0; i < supervisor->next.n_sockets; i++)
+    for (uint32_t i = 0; i < supervisor->next.n_sockets; i++) {
+        supervisor->next.sockets[i]->is_next = true;
         for (uint32_t j = 0; j < supervisor->now.n_sockets; j++)
             unit_socket_inherit(supervisor->next.sockets[i], supervisor->now.sockets[j]);
+    }
     start_next_socket(supervisor);
 }

@@ -267,7 +267,7 @@ int server_pool_start(struct server_pool *pool)
 {
     pool->dismissed = false;
     for (uint32_t i = 0; i < pool->n_servers; i++) {
-        int r = start_server(&pool->servers[i]);
+        int r = pool->servers[i].pid == 0 ? start_server(&pool->servers[i]) : 0;
         if (r < 0)
             return r;
     }

@@ -287,6 +287,11 @@ static void forget_traffic(struct service *service)
     service->n_traffic = service->n_triggers = 0;
 }
 
+void service_forget_listeners(struct service *service)
+{
+    forget_traffic(service);
+}
+
 void service_stop(struct service *service)
 {
     service->state = SERVICE_STOPPED;

@@ -47,6 +47,9 @@ void service_change(struct service *service, const struct service_options *optio
  * service_set_listeners(). */
 void service_resume(struct service *service, uint32_t program);
 
+/* Watches none, until service_set_listeners(). */
+void service_forget_listeners(struct service *service);
+
 /* Watches these listeners from now on, instead of any before. They stay the caller's. */
 int service_set_listeners(struct service *service, const struct service_listener *listeners,
                           size_t n);

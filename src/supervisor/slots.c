@@ -68,6 +68,7 @@ static void divide(struct slots *slots, const struct slots_request *requests, ui
     for (uint32_t i = 0; i < n_units; i++) {
         slots->units[i].first = first;
         slots->units[i].n = size_of(&requests[i]);
+        slots->units[i].limit = requests[i].n_slots;
         slots->units[i].surplus = slots->units[i].n - requests[i].n_slots;
         slots->units[i].first_poll = first_poll;
         slots->units[i].n_polls = requests[i].n_listeners;
@@ -111,7 +112,8 @@ int slots_new(const struct slots_request *requests, uint32_t n_units, uint32_t n
         n_slots += size_of(&requests[i]);
         n_listeners += requests[i].n_listeners;
     }
-    if (n_units == 0 || n_servers == 0 || n_servers > SERVERS_MAX || n_slots > SLOTS_MAX ||
+    /* Those of units that are left come on top of the limits. */
+    if (n_units == 0 || n_servers == 0 || n_servers > SERVERS_MAX || n_slots > 2 * SLOTS_MAX ||
         n_listeners > SLOTS_MAX)
         return -EINVAL;
     const struct slots_header numbers = {
@@ -138,7 +140,7 @@ static bool is_ours(const struct slots_header *header)
     return memcmp(header->magic, SLOTS_MAGIC, sizeof(SLOTS_MAGIC)) == 0 &&
            header->version == SLOTS_VERSION && header->n_units > 0 &&
            header->n_units <= SLOTS_MAX && header->n_servers <= SERVERS_MAX &&
-           header->n_slots <= SLOTS_MAX && header->n_listeners <= SLOTS_MAX;
+           header->n_slots <= 2 * SLOTS_MAX && header->n_listeners <= SLOTS_MAX;
 }
 
 int slots_attach(int fd, struct slots **ret_slots)
@@ -174,6 +176,9 @@ uint32_t slots_move(struct slots *to, uint32_t unit, struct slots *from, uint32_
     while (atomic_load(&to->owners[at]) != 0)
         at++;
     memcpy(&to->records[at], &from->records[slot], sizeof(to->records[at]));
+    /* How far it comes from now on it writes elsewhere; it was a handler, that much is known. */
+    if (atomic_load(&to->records[at].step) < SPAWN_EXEC)
+        atomic_store(&to->records[at].step, SPAWN_EXEC);
     atomic_store(&to->owners[at], atomic_load(&from->owners[slot]));
     return at;
 }
@@ -184,8 +189,10 @@ void slots_copy_counts(struct slots *to, uint32_t to_unit, const struct slots *f
     struct slots_unit *target = &to->units[to_unit];
     const struct slots_unit *source = &from->units[from_unit];
 
-    atomic_store(&target->instance, atomic_load(&source->instance));
-    atomic_store(&target->refused, atomic_load(&source->refused));
+    if (atomic_load(&source->instance) > atomic_load(&target->instance))
+        atomic_store(&target->instance, atomic_load(&source->instance));
+    if (atomic_load(&source->refused) > atomic_load(&target->refused))
+        atomic_store(&target->refused, atomic_load(&source->refused));
     memcpy(&target->triggers, &source->triggers, sizeof(target->triggers));
 }
 

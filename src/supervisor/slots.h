@@ -26,8 +26,8 @@
 #include "libhark/spawn.h"
 #include "supervisor/rate-window.h"
 
-#define SLOTS_MAX     65536
-#define SERVERS_MAX   256 /* SOCKET_FORK_SERVERS_MAX, too */
+#define SLOTS_MAX     65536 /* of all limits together */
+#define SERVERS_MAX   256   /* SOCKET_FORK_SERVERS_MAX, too */
 #define SLOTS_VERSION 3
 #define SLOTS_MAGIC   "hark-sl"
 
@@ -46,6 +46,7 @@ static inline uint32_t slot_key_incarnation(uint64_t key)
 struct slots_unit {
     uint32_t first, n;            /* its range of slots */
     uint32_t first_poll, n_polls; /* its range of polls: one per listener */
+    uint32_t limit;               /* what was asked for */
     uint32_t surplus; /* more handlers live than the limit is now: so many slots are closed when
                          they become free */
     _Atomic uint32_t full;      /* a server found no free slot and waits to be poked */
@@ -111,7 +112,7 @@ struct slots *slots_free(struct slots *slots);
 /* Moves a handler into another memory: its unit's part of that has room. Nobody else may use
  * either. The slot it has there. */
 uint32_t slots_move(struct slots *to, uint32_t unit, struct slots *from, uint32_t slot);
-/* A unit's numbers and windows, which go on. */
+/* A unit's numbers and windows, which go on; of two that become one, the greater ones. */
 void slots_copy_counts(struct slots *to, uint32_t to_unit, const struct slots *from,
                        uint32_t from_unit);
 

@@ -162,8 +162,7 @@ static void on_exit_of_handler(void *userdata, uint32_t slot, const struct handl
     struct supervisor *supervisor = userdata;
     struct unit *unit = supervisor->now.units[slots_unit_of(supervisor->slots, slot)];
     struct spawn_record *record = &supervisor->slots->records[slot];
-    uint32_t program = unit->service != NULL ? service_program(unit->service) : 0;
-    bool ignore_failure = unit->programs[program].ignore_failure;
+    bool ignore_failure = unit_ignores_failure(unit);
 
     if (was_refused(record)) {
         (void)slots_count_refused(supervisor->slots, unit->index);
@@ -289,10 +288,10 @@ static void on_servers_ready(void *userdata)
 
     if (supervisor->state == SUPERVISOR_STARTING) {
         supervisor->state = SUPERVISOR_SERVING;
-        say_ready(supervisor);
         if (supervisor->options.name != NULL)
             supervisor->control =
                 control_new(supervisor, supervisor->options.name, supervisor->options.control);
+        say_ready(supervisor);
         supervisor_end_reload(supervisor, false);
     }
     supervisor_on_servers_of_reload(supervisor, true);

@@ -103,7 +103,8 @@ static int make_listener(struct unit_socket *socket, size_t index)
         .index = index,
         .owner = socket->owner,
         .group = socket->group,
-        .timeout_ms = LISTEN_TIMEOUT_MS,
+        /* Nothing goes away by itself at a reload, and those that are served must not wait. */
+        .timeout_ms = socket->is_next ? 0 : LISTEN_TIMEOUT_MS,
         .problems = &problems,
     };
     char text[512];
@@ -118,10 +119,17 @@ static int make_listener(struct unit_socket *socket, size_t index)
     return r;
 }
 
-static int listen_on_all(struct unit_socket *socket)
+static void make_links(struct unit_socket *socket)
 {
     cleanup(problems_done) struct problems problems = {0};
-    bool made = false;
+
+    symlinks_make(socket->unit, &problems);
+    socket->has_links = true;
+    say_problems(&problems);
+}
+
+static int listen_on_all(struct unit_socket *socket)
+{
     int r = 0;
 
     for (size_t i = 0; i < socket->n_listeners && r >= 0; i++) {
@@ -130,19 +138,16 @@ static int listen_on_all(struct unit_socket *socket)
 
         if (here->listener == NULL) {
             r = make_listener(socket, i);
-            made = true;
+            socket->made = true;
         }
         if (r >= 0 && socket->unit != NULL)
             r = listener_connection_options(socket->unit, listener_family(here->listener),
                                             &one->options, &one->n_options);
     }
-    /* Links to a passed one are the passer's; those of an heir are there. */
-    if (r < 0 || (!made && !socket->is_up) || inherits_any(socket))
-        return r;
-    symlinks_make(socket->unit, &problems);
-    socket->has_links = true;
-    say_problems(&problems);
-    return 0;
+    /* Links to a passed one are the passer's. */
+    if (r >= 0 && (socket->made || socket->is_up) && !socket->is_next)
+        make_links(socket);
+    return r;
 }
 
 size_t unit_socket_list(const struct unit_socket *socket, bool with_draining,
@@ -173,6 +178,15 @@ size_t unit_socket_list(const struct unit_socket *socket, bool with_draining,
 
 /* ---- Handing over at a reload ---------------------------------------------------------------- */
 
+/* The same FIFO, queue or netlink group may be listened to twice; two units never want the same. */
+static bool is_promised(const struct unit_socket *heir, const struct unit_listener *listener)
+{
+    for (size_t i = 0; i < heir->n_listeners; i++)
+        if (heir->listeners[i].heir_of == listener)
+            return true;
+    return false;
+}
+
 void unit_socket_inherit(struct unit_socket *heir, struct unit_socket *before)
 {
     for (size_t i = 0; i < heir->n_listeners; i++) {
@@ -180,6 +194,7 @@ void unit_socket_inherit(struct unit_socket *heir, struct unit_socket *before)
 
         for (size_t j = 0; heir->listeners[i].heir_of == NULL && j < before->n_listeners; j++)
             if (before->listeners[j].listener != NULL &&
+                !is_promised(heir, &before->listeners[j]) &&
                 listener_is_same(before->listeners[j].listener, &request))
                 heir->listeners[i].heir_of = &before->listeners[j];
     }
@@ -226,30 +241,36 @@ void unit_socket_take_over(struct unit_socket *heir, struct unit_socket *before)
     }
 }
 
-static bool same_links(const struct socket_unit *one, const struct socket_unit *other)
+/* Commands and links of one that is passed are the passer's business. */
+static void settle(struct unit_socket *heir)
 {
-    if (one->symlinks.n != other->symlinks.n)
-        return false;
-    for (size_t i = 0; i < one->symlinks.n; i++)
-        if (strcmp(one->symlinks.items[i], other->symlinks.items[i]) != 0)
-            return false;
-    return true;
+    for (size_t i = 0; i < heir->n_listeners; i++)
+        if (!listener_was_passed(heir->listeners[i].listener))
+            return;
+    memset(heir->n_commands, 0, sizeof(heir->n_commands));
+}
+
+void unit_socket_serve(struct unit_socket *socket)
+{
+    socket->is_next = false;
+    if (socket->took_over)
+        settle(socket);
+    else if (socket->made)
+        make_links(socket);
 }
 
 void unit_socket_continue(struct unit_socket *before, struct unit_socket *heir)
 {
-    cleanup(problems_done) struct problems problems = {0};
-
     before->continues = heir->took_over;
     if (!before->has_links || !heir->took_over)
         return;
     before->has_links = false;
-    heir->has_links = true;
-    if (same_links(before->unit, heir->unit))
-        return;
-    symlinks_remove(before->unit);
-    symlinks_make(heir->unit, &problems);
-    say_problems(&problems);
+    if (symlinks_are_same(before->unit, heir->unit)) {
+        heir->has_links = true;
+    } else {
+        symlinks_remove(before->unit);
+        make_links(heir);
+    }
 }
 
 void unit_socket_drain(struct unit_socket *socket, size_t listener, int fd)

@@ -58,6 +58,8 @@ struct unit_socket {
     size_t n_commands[SOCKET_N_COMMANDS];
     bool is_up;                /* as struct supervisor_socket has it */
     bool has_links;            /* Symlinks= were made */
+    bool made;                 /* a listener, instead of all being passed or taken over */
+    bool is_next;              /* of a reload, and does not serve yet: it makes no links */
     bool took_over, continues; /* something from its unit of before; in its unit of next */
     const struct rlimit *open_files;
     struct unit_listener *listeners;
@@ -88,6 +90,8 @@ void unit_socket_inherit(struct unit_socket *heir, struct unit_socket *before);
 /* … and after it: whether what it wants is still there; and they change hands now. */
 bool unit_socket_can_take_over(const struct unit_socket *heir);
 void unit_socket_take_over(struct unit_socket *heir, struct unit_socket *before);
+/* Now it serves: what could not be taken back is done. After all have taken over. */
+void unit_socket_serve(struct unit_socket *socket);
 /* The unit goes on in its heir, which has taken over what it wanted: links to its node, too. What
  * is left of it stops without commands then. */
 void unit_socket_continue(struct unit_socket *before, struct unit_socket *heir);

@@ -62,6 +62,13 @@ static int find_sockets(const struct supervisor_unit *config, struct unit_socket
     return unit->listeners != NULL ? 0 : -ENOMEM;
 }
 
+bool unit_ignores_failure(const struct unit *unit)
+{
+    uint32_t program = unit->service != NULL ? service_program(unit->service) : 0;
+
+    return program < unit->config.n_programs && unit->programs[program].ignore_failure;
+}
+
 bool unit_has_socket(const struct unit *unit, const struct unit_socket *socket)
 {
     for (size_t i = 0; !unit->is_leaving && i < unit->n_sockets; i++)

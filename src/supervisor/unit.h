@@ -34,6 +34,10 @@ int unit_new(const struct supervisor_unit *config, struct unit_socket *const *so
 int unit_new_leaving(const char *name, bool accept, struct unit **ret_unit);
 struct unit *unit_free(struct unit *unit);
 
+/* However the program ends that runs, it is a success ("-" of ExecStart=). After a reload with
+ * fewer programs it is none of them. */
+bool unit_ignores_failure(const struct unit *unit);
+
 bool unit_has_socket(const struct unit *unit, const struct unit_socket *socket);
 
 /* Of all its sockets. */

@@ -388,9 +388,17 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 
 bool waiting_has_half_made(const struct waiting *waiting)
 {
-    for (uint32_t i = 0; i < waiting->n_young; i++)
-        if (atomic_load(&waiting->slots->records[waiting->young[i].slot].step) < SPAWN_EXEC)
+    const struct slots *slots = waiting->slots;
+
+    for (uint32_t i = 0; i < waiting->n_young; i++) {
+        uint32_t slot = waiting->young[i].slot;
+        uint32_t step = atomic_load(&slots->records[slot].step);
+        /* One with memory of its own may take for ever: slots_move() knows. */
+        bool may_take_time = atomic_load(&slots->units[slots_unit_of(slots, slot)].unhurried) != 0;
+
+        if (step <= SPAWN_ADMISSION || (step < SPAWN_EXEC && !may_take_time))
             return true;
+    }
     return false;
 }
 

@@ -30,8 +30,9 @@ def test_status(run, directory):
         assert (status["name"], status["state"], status["pid"]) == ("foo", "serving", hark.pid)
         assert sorted(status["servers"]) == sorted(hark.servers())
         assert (status["running"], status["done"], status["failed"]) == (1, 0, 0)
-        assert status["listeners"] == [{"unit": "foo.socket", "kind": "ListenStream",
-                                        "address": str(directory / "s"), "passed": False}]
+        assert status["listeners"] == [{"unit": "foo", "socket": "foo.socket",
+                                        "kind": "ListenStream", "passed": False,
+                                        "address": str(directory / "s")}]
         unit = status["units"][0]
         assert (unit["name"], unit["running"], unit["limit"]) == ("foo", 1, 7)
         assert unit["p50_usec"] is None and unit["last_failure"] is None
