@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A real podman on this machine, without images: containers get an overlay of its own root.
+"""A real podman on this machine, without a registry: containers get an overlay of its own root, or
+an image that is built from a few of its files.
 
 Everything lives in a private mount and PID namespace of one process, so that the end of that
 process is the end of every container, whatever happens to the tests.
@@ -7,19 +8,27 @@ process is the end of every container, whatever happens to the tests.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from support import (BUILD, DEADLINE, clean_environment, descendants, short_directory, wait_until)
 
-# Runs as the first process of the namespaces; $1: the machine's directory. Ends with its stdin.
+# Runs as the first process of the namespaces; $1: the machine's directory, $2: its name. Ends with
+# its stdin. Pods make control groups: in one of the machine's own, which they take for the root.
 BEGIN = r"""
 set -eu
 umount -R /sys/fs/cgroup 2>/dev/null || :
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+group=/sys/fs/cgroup/$2
+mkdir "$group"
+mount --bind "$group" /sys/fs/cgroup
 mount -t tmpfs tmpfs "$1/layers"
 cd "$1/layers"
 mkdir upper work root storage run tmp
@@ -32,7 +41,18 @@ touch "$1/begun"
 cat >/dev/null
 """
 
+# $1: the machine's name. What has just been killed may keep its group for a moment.
+REMOVE_GROUPS = r"""
+umount -R /sys/fs/cgroup 2>/dev/null
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+[ -d "/sys/fs/cgroup/$1" ] || exit 0
+find "/sys/fs/cgroup/$1" -depth -type d -exec rmdir {} \; 2>/dev/null
+[ ! -d "/sys/fs/cgroup/$1" ]
+"""
+
 # Control groups cannot be delegated on machines without systemd, so podman is told to leave them.
+# Where there is a systemd, it is not to run health checks for these containers.
+ENVIRONMENT = {"DISABLE_HC_SYSTEMD": "true"}
 OPTIONS = ["--cgroups=disabled", "--network=none", "--log-driver=k8s-file",
            "--ulimit=nofile=1024:4096", "--ulimit=nproc=1000:1000"]
 
@@ -43,6 +63,7 @@ class Podman:
     def __init__(self) -> None:
         self.directory = short_directory()
         self.shared = self.directory / "shared"
+        self.name = f"hark-{os.getpid()}-{time.monotonic_ns():x}"
         for name in ("layers", "shared"):
             (self.directory / name).mkdir()
         (self.directory / "shared").chmod(0o777)
@@ -53,7 +74,7 @@ class Podman:
             self.child = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private",
                  "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "sh", "-c", BEGIN, "begin",
-                 str(self.directory)],
+                 str(self.directory), self.name],
                 env=clean_environment(), stdin=subprocess.PIPE, stdout=log, stderr=log)
         try:
             wait_until(lambda: (self.directory / "begun").exists() or self.child.poll() is not None,
@@ -71,6 +92,9 @@ class Podman:
         self.child.wait(DEADLINE)
         assert self.child.stdin
         self.child.stdin.close()
+        wait_until(lambda: subprocess.run(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c", REMOVE_GROUPS, "sh",
+             self.name], check=False).returncode == 0, what="the machine's control groups go")
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def command(self, *arguments: str) -> list[str]:
@@ -98,12 +122,37 @@ class Podman:
         """`podman run` to its end (of podman: with -d the container goes on)."""
         return self._call(self.run_command(*options, command=command), check, env or {})
 
+    def run_image(self, *options: str, image: str, arguments: Sequence[str] = (),
+                  **how: Any) -> subprocess.CompletedProcess[str]:
+        """`podman run` of an image that is here."""
+        return self("run", *OPTIONS, "--pull=never", *options, image, *arguments, **how)
+
+    def import_base(self, image: str, programs: Sequence[str], files: Sequence[Path]) -> None:
+        """An image of these programs of this machine, with what they and files are linked with."""
+        root = self.directory / "base"
+        for name in ("bin", "lib", "lib64", "sbin"):
+            (root / "usr" / name).mkdir(parents=True)
+            (root / name).symlink_to(f"usr/{name}")
+        for name in ("dev", "etc", "proc", "run", "sys", "tmp"):
+            (root / name).mkdir()
+        paths = [found for name in programs if (found := shutil.which(name))]
+        assert len(paths) == len(programs)
+        listed = subprocess.run(["ldd", *paths, *map(str, files)], capture_output=True, text=True,
+                                check=True, env=clean_environment())
+        libraries = sorted(set(re.findall(r"(/\S+) \(0x", listed.stdout)))
+        subprocess.run(["cp", "-L", "--parents", *paths, *libraries, str(root)], check=True)
+        archive = self.directory / "base.tar"
+        subprocess.run(["tar", "-C", str(root), "-cf", str(archive), "."], check=True)
+        # What it does as the first container of a pod.
+        idle = json.dumps(["/bin/sh", "-c", "trap exit TERM; sleep infinity & wait"])
+        self("import", f"--change=CMD {idle}", str(archive), image)
+
     @staticmethod
     def _call(command: list[str], check: bool,
               env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-        result = subprocess.run(command, env=clean_environment() | env, stdin=subprocess.DEVNULL,
-                                capture_output=True, text=True, timeout=60, check=False,
-                                start_new_session=True)
+        result = subprocess.run(command, env=clean_environment() | ENVIRONMENT | env,
+                                stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                timeout=60, check=False, start_new_session=True)
         if check:
             assert result.returncode == 0, f"{command}: {result.stdout}{result.stderr}"
         return result

@@ -16,7 +16,7 @@ import pytest
 
 from podman_machine import Podman
 from support import (DEADLINE, HARK, HELPERS, Notify, ask, clean_environment, connect,
-                     environment_of, wait_until, write_units)
+                     environment_of, receive_all, wait_until, write_units)
 
 pytestmark = [pytest.mark.root,
               pytest.mark.needs("podman", "crun", "unshare", "nsenter", "setpriv")]
@@ -49,6 +49,18 @@ def wait_serving(machine: Podman) -> Path:
     path = machine.shared / "s"
     wait_until(lambda: is_served(path), what="hark listens")
     return path
+
+
+def wait_checked(machine: Podman) -> None:
+    """Until hark says itself that it serves; unlike wait_serving(), this starts no handler."""
+    wait_until(lambda: machine("exec", "one", RUN[0], "status", "--check",
+                               check=False).returncode == 0, what="hark serves")
+
+
+def states(machine: Podman) -> str:
+    """The end of /proc/PID/stat of each process in the container, from its state on."""
+    return machine("exec", "one", "sh", "-c",
+                   "for f in /proc/[0-9]*/stat; do cut -d')' -f2 <$f; done").stdout
 
 
 def exit_code(machine: Podman, name: str) -> int:
@@ -92,11 +104,105 @@ def test_orphans_are_reaped(podman):
     path = wait_serving(podman)
     for _ in range(4):
         assert ask(path) == b"done\n"
+    wait_until(lambda: "Z" not in states(podman) and states(podman).count("\n") < 8,
+               what="all are gone")
 
-    def states() -> str:
-        return podman("exec", "one", "sh", "-c",
-                      "for f in /proc/[0-9]*/stat; do cut -d')' -f2 <$f; done").stdout
-    wait_until(lambda: "Z" not in states() and states().count("\n") < 8, what="all are gone")
+
+# Argument 1: how many daemons. Each waits until its parent is the first process, and says so.
+DAEMONS = r"""
+import os, sys
+log = os.open("/test/adopted", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+for i in range(int(sys.argv[1])):
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        if os.fork() == 0:
+            while os.getppid() != 1:
+                os.sched_yield()
+            os.write(log, b".")
+            os._exit(i % 3)
+        os._exit(0)
+    os.waitpid(child, 0)
+print("done")
+"""
+
+
+def test_thousands_of_daemons_are_reaped(podman):
+    """As fast as four handlers can leave them. Their exits count for no service."""
+    (podman.shared / "daemons.py").write_text(DAEMONS)
+    podman.write_units(units("/usr/bin/python3 -I -S /test/daemons.py 1500"))
+    podman.run("-d", "--name=one", command=RUN)
+    wait_checked(podman)
+    clients = [connect(podman.shared / "s", timeout=60) for _ in range(4)]
+    assert [receive_all(client) for client in clients] == [b"done\n"] * 4
+    for client in clients:
+        client.close()
+    adopted = podman.shared / "adopted"
+    wait_until(lambda: adopted.stat().st_size == 6000, what="all have been adopted")
+    wait_until(lambda: "Z" not in states(podman) and states(podman).count("\n") < 8,
+               what="all are gone")
+    hark, = json.loads(podman("exec", "one", RUN[0], "status", "--json").stdout)
+    assert [hark["done"], hark["failed"], hark["running"]] == [4, 0, 0]
+
+
+def test_handlers_have_the_time_that_they_take(podman):
+    """`podman stop` tells them, and waits until they have done what they have to."""
+    podman.write_units(units("/bin/sh -c 'trap \"echo told; sleep 1.5; echo done; exit 0\" TERM; "
+                             "echo ready; while :; do sleep 0.05; done'",
+                             service_more="StandardError=journal"))
+    podman.run("-d", "--name=one", command=[*RUN, "--stop-timeout=25s"])
+    path = wait_serving(podman)
+    clients = [connect(path) for _ in range(3)]
+    streams = [client.makefile("r") for client in clients]
+    assert [stream.readline() for stream in streams] == ["ready\n"] * 3
+    podman("stop", "-t", "30", "one")
+    assert [stream.read() for stream in streams] == ["told\ndone\n"] * 3
+    assert exit_code(podman, "one") == 0
+    assert "did not end in time" not in podman("logs", "one").stderr
+    for client in clients:
+        client.close()
+
+
+def test_signals_are_for_hark_and_for_services(podman):
+    """`podman kill`: SIGHUP reloads, SIGUSR1 goes on to what serves a socket by itself, SIGQUIT
+    waits for it."""
+    pair = units("/bin/sh -c 'read line; echo $$WORD; trap \"echo usr1; exit 0\" USR1; echo ready; "
+                 "while :; do sleep 0.05; done'")
+    service = pair.pop("foo@.service").replace("StandardInput=socket", "Environment=WORD={word}\n"
+                                               "StandardInput=socket")
+    pair["foo.socket"] = "[Socket]\nListenFIFO=/test/fifo\n"
+    podman.write_units(pair | {"foo.service": service.format(word="old")
+                               + "StandardOutput=append:/test/output\n"})
+    output = podman.shared / "output"
+    podman.run("-d", "--name=one", command=RUN)
+    wait_checked(podman)
+    podman.write_units({"foo.service": service.format(word="new")
+                        + "StandardOutput=append:/test/output\n"})
+    podman("kill", "--signal=HUP", "one")
+    wait_until(lambda: "reloaded" in podman("logs", "one").stderr, what="it has been reloaded")
+    (podman.shared / "fifo").write_text("go\n")
+    wait_until(lambda: output.exists() and output.read_text() == "new\nready\n", what="it runs")
+    podman("kill", "--signal=QUIT", "one")
+    podman("kill", "--signal=USR1", "one")
+    assert int(podman("wait", "one").stdout) == 0
+    assert output.read_text() == "new\nready\nusr1\n"
+
+
+@pytest.mark.parametrize("arguments, status, said", [
+    (["--unit-path=/test/units"], 64, "units to serve are missing"),
+    (["--unit-path=/test/units", "nosuch.socket"], 78, '"nosuch.socket"'),
+    (["--unit-path=/test/units", "closed.socket"], 73, '"/proc/s"'),
+    (["--unit-path=/test/units", "unmet.socket"], 0, "ConditionPathExists=/nowhere"),
+], ids=["usage", "no such unit", "cannot listen", "condition"])
+def test_exit_status(podman, arguments, status, said):
+    """What the container ends with when it cannot serve, and the reason in its log."""
+    podman.write_units(units("/bin/true") | {
+        "closed.socket": "[Socket]\nListenStream=/proc/s\nService=foo.service\n",
+        "unmet.socket": "[Unit]\nConditionPathExists=/nowhere\n[Socket]\nListenStream=/test/s\n"
+                        "Service=foo.service\n",
+        "foo.service": "[Service]\nExecStart=/bin/true\n"})
+    result = podman.run("--rm", command=[*RUN[:2], *arguments], check=False)
+    assert (result.returncode, said in result.stderr) == (status, True), result.stderr
 
 
 def test_a_bad_unit_is_a_status_that_says_so(podman):
