@@ -101,7 +101,7 @@ int slots_new(const struct slots_request *requests, uint32_t n_units, uint32_t n
               struct slots **ret_slots)
 {
     cleanup(slots_cleanup) struct slots *slots = calloc(1, sizeof(*slots));
-    uint64_t n_slots = 0, n_listeners = 0;
+    uint64_t n_slots = 0, limits = 0, n_listeners = 0;
 
     if (slots == NULL)
         return -ENOMEM;
@@ -110,11 +110,12 @@ int slots_new(const struct slots_request *requests, uint32_t n_units, uint32_t n
         if (size_of(&requests[i]) == 0)
             return -EINVAL;
         n_slots += size_of(&requests[i]);
+        limits += requests[i].n_slots;
         n_listeners += requests[i].n_listeners;
     }
     /* Those of units that are left come on top of the limits. */
-    if (n_units == 0 || n_servers == 0 || n_servers > SERVERS_MAX || n_slots > 2 * SLOTS_MAX ||
-        n_listeners > SLOTS_MAX)
+    if (n_units == 0 || n_servers == 0 || n_servers > SERVERS_MAX || limits > SLOTS_MAX ||
+        n_slots > 2 * SLOTS_MAX || n_listeners > SLOTS_MAX)
         return -EINVAL;
     const struct slots_header numbers = {
         .magic = SLOTS_MAGIC,

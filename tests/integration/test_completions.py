@@ -213,13 +213,13 @@ def test_fish_verbs():
     assert named == set(VERBS)
 
 
-def test_fish_offers():
+def test_fish_offers(directory):
     """Where there is a fish, it offers what the file says."""
     if not which("fish"):
         return  # its lines are held against --help above
     def ask(line: str) -> list[str]:
         text = tool("fish", "--no-config", "-c", f"source {FISH}; complete -C '{line}'",
-                    HOME="/nonexistent")
+                    HOME=str(directory))
         return [word.split("\t")[0] for word in text.splitlines()]
     assert set(ask("hark ")) >= set(VERBS)
     assert set(ask("hark status --")) == {f"--{name}" for name in options("status")}
