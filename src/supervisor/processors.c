@@ -143,26 +143,29 @@ static bool find_mount(const char *root, bool unified, const char **group, char 
 {
     char line[LINE_MAX_SIZE];
     struct mount mount;
-    bool found = false;
+    bool found = false, below = false;
 
     (void)snprintf(line, sizeof(line), "%s/proc/self/mountinfo", root);
     FILE *file = fopen(line, "re");
-    while (file != NULL && !found && fgets(line, sizeof(line), file) != NULL) {
+    while (file != NULL && !below && fgets(line, sizeof(line), file) != NULL) {
         if (!parse_mount(line, &mount))
             continue;
-        found = unified ? strcmp(mount.type, "cgroup2") == 0
-                        : strcmp(mount.type, "cgroup") == 0 && is_among(mount.options, "cpu");
-        if (!found)
+        if (unified ? strcmp(mount.type, "cgroup2") != 0
+                    : strcmp(mount.type, "cgroup") != 0 || !is_among(mount.options, "cpu"))
             continue;
         size_t length = strcmp(mount.root, "/") == 0 ? 0 : strlen(mount.root);
-        if (strncmp(*group, mount.root, length) == 0)
+        below = strncmp(*group, mount.root, length) == 0 &&
+                ((*group)[length] == '/' || (*group)[length] == '\0');
+        if (below)
             *group += length;
-        else /* it is elsewhere in the tree: the mount point is all that we see */
-            *group = "";
-        (void)snprintf(point, size, "%s%s", root, mount.point);
+        if (below || !found)
+            (void)snprintf(point, size, "%s%s", root, mount.point);
+        found = true;
     }
     if (file != NULL)
         (void)fclose(file);
+    if (found && !below) /* it is elsewhere in the tree: the mount point is all that we see */
+        *group = "";
     return found;
 }
 

@@ -50,6 +50,8 @@ static int on_sweep(sd_event_source *source, uint64_t usec, void *userdata)
         if (owner != NULL)
             supervisor->options.release(supervisor->options.userdata, owner);
     }
+    if (supervisor->gone == NULL && supervisor->reload.state == RELOAD_NONE)
+        supervisor_end_reload(supervisor, false); /* one that waited for this */
     supervisor_end_if_done(supervisor);
     return 0;
 }
@@ -334,8 +336,13 @@ static void watch_all(struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->now.n_units; i++) {
         struct unit *unit = supervisor->now.units[i];
-        int r = supervisor_prepare_service(supervisor, unit);
 
+        if (unit->is_leaving) {
+            if (unit->service != NULL)
+                service_stop(unit->service);
+            continue;
+        }
+        int r = supervisor_prepare_service(supervisor, unit);
         if (r >= 0)
             r = supervisor_watch_traffic(unit);
         if (r < 0)
@@ -474,8 +481,9 @@ void supervisor_reload(struct supervisor *supervisor)
 
     if (supervisor->state >= SUPERVISOR_DRAINING)
         return;
+    /* Also while sockets stop: one of them may be wanted again. */
     if (supervisor->state == SUPERVISOR_STARTING || reload->state != RELOAD_NONE ||
-        supervisor->upgrade.state != UPGRADE_NONE) {
+        supervisor->upgrade.state != UPGRADE_NONE || supervisor->gone != NULL) {
         reload->again = true;
         return;
     }
@@ -487,9 +495,13 @@ void supervisor_reload(struct supervisor *supervisor)
         return;
     }
     for (uint32_t i = 0; i < supervisor->next.n_sockets; i++) {
-        supervisor->next.sockets[i]->is_next = true;
+        struct unit_socket *socket = supervisor->next.sockets[i];
+
+        socket->is_next = true;
         for (uint32_t j = 0; j < supervisor->now.n_sockets; j++)
-            unit_socket_inherit(supervisor->next.sockets[i], supervisor->now.sockets[j]);
+            unit_socket_inherit(socket, supervisor->now.sockets[j]);
+        socket->goes_on = unit_socket_is_heir(socket) &&
+                          serving_find_socket(&supervisor->now, socket->name) != NULL;
     }
     start_next_socket(supervisor);
 }

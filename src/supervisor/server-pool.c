@@ -265,13 +265,15 @@ static int start_server(struct server *server)
 
 int server_pool_start(struct server_pool *pool)
 {
+    int result = 0;
+
     pool->dismissed = false;
     for (uint32_t i = 0; i < pool->n_servers; i++) {
         int r = pool->servers[i].pid == 0 ? start_server(&pool->servers[i]) : 0;
-        if (r < 0)
-            return r;
+        if (r < 0 && result == 0)
+            result = r;
     }
-    return 0;
+    return result;
 }
 
 static void tell_to_leave(struct server *server)

@@ -40,7 +40,8 @@ int server_pool_new(sd_event *event, struct slots *slots, const struct server_po
                     const struct server_pool_callbacks *callbacks, struct server_pool **ret_pool);
 struct server_pool *server_pool_free(struct server_pool *pool);
 
-/* Starts all of them. 0, or the negative errno of the first that could not be created. */
+/* Starts those that are not there. 0, or the negative errno of the first that could not be created,
+ * and is tried again. */
 int server_pool_start(struct server_pool *pool);
 /* Has every server look at its listeners again. */
 void server_pool_poke(struct server_pool *pool);

@@ -87,7 +87,7 @@ static void say_problems(const struct problems *problems)
                     problems->list[i].text);
 }
 
-static bool inherits_any(const struct unit_socket *socket)
+bool unit_socket_is_heir(const struct unit_socket *socket)
 {
     for (size_t i = 0; i < socket->n_listeners; i++)
         if (socket->listeners[i].heir_of != NULL)
@@ -234,6 +234,10 @@ void unit_socket_take_over(struct unit_socket *heir, struct unit_socket *before)
             one->heir_of >= before->listeners + before->n_listeners)
             continue;
         heir->took_over = true;
+        if (before->has_links && strcmp(before->name, heir->name) != 0) {
+            symlinks_remove(before->unit); /* before the heir makes its own to the same node */
+            before->has_links = false;
+        }
         one->listener = take_pointer(&one->heir_of->listener);
         one->watch = take_pointer(&one->heir_of->watch);
         one->heir_of = NULL;
@@ -253,9 +257,8 @@ static void settle(struct unit_socket *heir)
 void unit_socket_serve(struct unit_socket *socket)
 {
     socket->is_next = false;
-    if (socket->took_over)
-        settle(socket);
-    else if (socket->made)
+    settle(socket);
+    if (!socket->goes_on && (socket->made || socket->took_over))
         make_links(socket);
 }
 
@@ -348,9 +351,13 @@ static size_t collect_descriptors(struct unit_socket *socket)
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < socket->n_listeners; i++)
-        if (socket->listeners[i].listener != NULL)
-            socket->fds[n++] = listener_fd(socket->listeners[i].listener);
+    for (size_t i = 0; i < socket->n_listeners; i++) {
+        const struct unit_listener *one = &socket->listeners[i];
+        const struct unit_listener *here = one->heir_of != NULL ? one->heir_of : one;
+
+        if (here->listener != NULL)
+            socket->fds[n++] = listener_fd(here->listener);
+    }
     return n;
 }
 
@@ -406,7 +413,7 @@ static void start_heir(struct unit_socket *socket)
 
 void unit_socket_start(struct unit_socket *socket)
 {
-    if (inherits_any(socket) || socket->is_up)
+    if (socket->goes_on || socket->is_up)
         start_heir(socket);
     else
         enter(socket, UNIT_SOCKET_START_PRE);
@@ -424,8 +431,9 @@ void unit_socket_stop(struct unit_socket *socket)
         commands_stop(socket->running);
         break;
     case UNIT_SOCKET_LISTENING: /* the unit of an heir that did not come to serve stays up */
-        enter(socket, inherits_any(socket) || socket->continues ? UNIT_SOCKET_STOPPED
-                                                                : UNIT_SOCKET_STOP_PRE);
+        enter(socket, (socket->is_next && socket->goes_on) || socket->continues
+                          ? UNIT_SOCKET_STOPPED
+                          : UNIT_SOCKET_STOP_PRE);
         break;
     default:
         break; /* on its way */

@@ -59,6 +59,7 @@ struct unit_socket {
     bool is_up;                /* as struct supervisor_socket has it */
     bool has_links;            /* Symlinks= were made */
     bool made;                 /* a listener, instead of all being passed or taken over */
+    bool goes_on;              /* its unit serves already, with some of these listeners */
     bool is_next;              /* of a reload, and does not serve yet: it makes no links */
     bool took_over, continues; /* something from its unit of before; in its unit of next */
     const struct rlimit *open_files;
@@ -87,6 +88,8 @@ void unit_socket_stop(struct unit_socket *socket);
 /* At a reload, before the start: has the socket take over those listeners of one that serves which
  * it would make the same. */
 void unit_socket_inherit(struct unit_socket *heir, struct unit_socket *before);
+/* Whether it will take over any. */
+bool unit_socket_is_heir(const struct unit_socket *socket);
 /* … and after it: whether what it wants is still there; and they change hands now. */
 bool unit_socket_can_take_over(const struct unit_socket *heir);
 void unit_socket_take_over(struct unit_socket *heir, struct unit_socket *before);
