@@ -420,13 +420,19 @@ static int make_plan(struct fork_server *server, struct endpoint *endpoint)
     return r;
 }
 
+/* It is not the unit's fault, and will pass. */
+static bool ran_out(int error)
+{
+    return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS;
+}
+
 /* Says why not, for only this process knows. */
 static int prepare(struct fork_server *server, struct endpoint *endpoint)
 {
     const struct plan_source *source = endpoint->source;
     int r = make_plan(server, endpoint);
 
-    if (r >= 0 || !log_limit_pass(&server->faults, "faults"))
+    if (r >= 0 || ran_out(r) || !log_limit_pass(&server->faults, "faults"))
         return r;
     const char *fault = source->fault != NULL ? source->fault(source->userdata) : NULL;
     const char *unit = server->setup->units[endpoint->unit].name;
@@ -444,12 +450,17 @@ void fork_server_serve(struct fork_server *server, struct endpoint *endpoint)
 
     if (is_avoided(server, endpoint) || is_over_limit(server, endpoint))
         return;
+    int r = may_start(server, endpoint) ? prepare(server, endpoint) : -ECANCELED;
+    if (ran_out(r)) {
+        back_off(server, endpoint->unit, -r, SERVER_TROUBLE_PREPARE);
+        return;
+    }
     /* As with systemd, an instance that cannot be started takes its connection with it. */
-    if (!may_start(server, endpoint) || prepare(server, endpoint) < 0) {
+    if (r < 0) {
         (void)refuse(server, endpoint);
         return;
     }
-    int r = create_child(server, endpoint, &slot);
+    r = create_child(server, endpoint, &slot);
     if (r <= 0)
         uncount(server, endpoint);
     if (r == -EBUSY && unit->overflow == OVERFLOW_CLOSE)

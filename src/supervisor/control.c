@@ -102,7 +102,7 @@ static json_t *reasons_json(const struct supervisor *supervisor)
     return json_pack("{so}", "reasons", array);
 }
 
-void control_tell_reload(struct control *control, bool done)
+void control_tell_reload(struct control *control, bool done, bool no_more)
 {
     struct kept_call *next;
 
@@ -111,7 +111,7 @@ void control_tell_reload(struct control *control, bool done)
         next = kept->next;
         if (kept->follows)
             continue;
-        if (kept->for_next) {
+        if (kept->for_next && !no_more) {
             kept->for_next = false;
             continue;
         }

@@ -28,5 +28,6 @@ struct control *control_free(struct control *control);
 /* A handler ended, and is told to those who follow. */
 void control_tell_exit(struct control *control, const char *unit, const struct spawn_record *record,
                        const struct handler_exit *end, bool failed);
-/* A reload is over, well or not, and those who asked for one are answered. */
-void control_tell_reload(struct control *control, bool done);
+/* A reload is over, well or not, and those who asked for it are answered; with no_more also those
+ * who wait for the next one, which there will not be. */
+void control_tell_reload(struct control *control, bool done, bool no_more);

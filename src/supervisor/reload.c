@@ -62,8 +62,8 @@ static void sweep_soon(struct supervisor *supervisor)
     struct reload *reload = &supervisor->reload;
 
     if (reload->sweeper == NULL)
-        (void)sd_event_add_time_relative(supervisor->event, &reload->sweeper, CLOCK_MONOTONIC, 0, 0,
-                                         on_sweep, supervisor);
+        (void)sd_event_add_time_relative(supervisor->event, &reload->sweeper, CLOCK_MONOTONIC, 0,
+                                         USEC_PER_MSEC, on_sweep, supervisor);
     else
         (void)sd_event_source_set_enabled(reload->sweeper, SD_EVENT_ONESHOT);
 }
@@ -122,7 +122,7 @@ void supervisor_end_reload(struct supervisor *supervisor, bool done)
         notify_state(supervisor->notify, "READY=1");
         supervisor_report_state(supervisor);
         log_tap_end();
-        control_tell_reload(supervisor->control, done);
+        control_tell_reload(supervisor->control, done, false);
         log_tap_done(&reload->tap);
     }
     reload->again = false;
@@ -135,6 +135,8 @@ void supervisor_end_reload(struct supervisor *supervisor, bool done)
 /* Nothing has changed yet. */
 static void fail(struct supervisor *supervisor)
 {
+    for (uint32_t i = 0; i < supervisor->now.n_sockets; i++)
+        unit_socket_forget_heirs(supervisor->now.sockets[i]);
     let_go(supervisor, &supervisor->next);
     supervisor_end_reload(supervisor, false);
 }
@@ -151,7 +153,7 @@ void supervisor_abort_reload(struct supervisor *supervisor)
         return;
     reload->state = RELOAD_NONE;
     log_tap_end();
-    control_tell_reload(supervisor->control, false);
+    control_tell_reload(supervisor->control, false, true);
     log_tap_done(&reload->tap);
 }
 
@@ -414,7 +416,7 @@ static void renew(struct supervisor *supervisor)
         return;
     if (waiting_has_half_made(supervisor->waiting)) {
         (void)sd_event_add_time_relative(supervisor->event, &reload->waiter, CLOCK_MONOTONIC,
-                                         HALF_MADE_USEC, 0, on_half_made, supervisor);
+                                         HALF_MADE_USEC, USEC_PER_MSEC, on_half_made, supervisor);
         return;
     }
     int divided = divide_anew(supervisor);
@@ -498,6 +500,14 @@ void supervisor_reload(struct supervisor *supervisor)
         struct unit_socket *socket = supervisor->next.sockets[i];
 
         socket->is_next = true;
+        /* The unit of the same name chooses first. */
+        struct unit_socket *before = serving_find_socket(&supervisor->now, socket->name);
+        if (before != NULL)
+            unit_socket_inherit(socket, before);
+    }
+    for (uint32_t i = 0; i < supervisor->next.n_sockets; i++) {
+        struct unit_socket *socket = supervisor->next.sockets[i];
+
         for (uint32_t j = 0; j < supervisor->now.n_sockets; j++)
             unit_socket_inherit(socket, supervisor->now.sockets[j]);
         socket->goes_on = unit_socket_is_heir(socket) &&

@@ -333,8 +333,9 @@ static void on_server_message(void *userdata, const struct server_message *messa
                                             .unit = unit->name,
                                             .error = message->error},
                   "cannot serve \"%s\" for a moment: cannot %s: %s", unit->name,
-                  message->number == SERVER_TROUBLE_CREATE ? "create a process"
-                                                           : "accept a connection",
+                  message->number == SERVER_TROUBLE_CREATE    ? "create a process"
+                  : message->number == SERVER_TROUBLE_PREPARE ? "prepare one"
+                                                              : "accept a connection",
                   strerror(message->error));
     else if (message->type == SERVER_MESSAGE_LIMIT && log_limit_pass(&supervisor->pauses, "pauses"))
         log_event(&(const struct log_event){.level = LOG_WARNING,

@@ -178,25 +178,24 @@ size_t unit_socket_list(const struct unit_socket *socket, bool with_draining,
 
 /* ---- Handing over at a reload ---------------------------------------------------------------- */
 
-/* The same FIFO, queue or netlink group may be listened to twice; two units never want the same. */
-static bool is_promised(const struct unit_socket *heir, const struct unit_listener *listener)
+void unit_socket_forget_heirs(struct unit_socket *before)
 {
-    for (size_t i = 0; i < heir->n_listeners; i++)
-        if (heir->listeners[i].heir_of == listener)
-            return true;
-    return false;
+    for (size_t i = 0; i < before->n_listeners; i++)
+        before->listeners[i].is_promised = false;
 }
 
+/* The same FIFO, queue or netlink group may be listened to twice, in one unit or in two. */
 void unit_socket_inherit(struct unit_socket *heir, struct unit_socket *before)
 {
     for (size_t i = 0; i < heir->n_listeners; i++) {
         const struct listener_request request = {.unit = heir->unit, .index = i};
 
         for (size_t j = 0; heir->listeners[i].heir_of == NULL && j < before->n_listeners; j++)
-            if (before->listeners[j].listener != NULL &&
-                !is_promised(heir, &before->listeners[j]) &&
-                listener_is_same(before->listeners[j].listener, &request))
+            if (before->listeners[j].listener != NULL && !before->listeners[j].is_promised &&
+                listener_is_same(before->listeners[j].listener, &request)) {
                 heir->listeners[i].heir_of = &before->listeners[j];
+                before->listeners[j].is_promised = true;
+            }
     }
 }
 

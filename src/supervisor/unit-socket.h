@@ -39,6 +39,7 @@ enum unit_socket_state {
 /* A listener of it. */
 struct unit_listener {
     struct listener *listener;     /* NULL when it does not listen (yet, or any more) */
+    bool is_promised;              /* to an heir, while a reload is under way */
     struct unit_listener *heir_of; /* of the socket of before a reload, whose listener it will get;
                                       NULL */
     struct watch *watch;           /* NULL for those without a path */
@@ -85,6 +86,8 @@ struct unit_socket *unit_socket_free(struct unit_socket *socket);
 void unit_socket_start(struct unit_socket *socket);
 void unit_socket_stop(struct unit_socket *socket);
 
+/* Takes promises back, when a reload has failed. */
+void unit_socket_forget_heirs(struct unit_socket *before);
 /* At a reload, before the start: has the socket take over those listeners of one that serves which
  * it would make the same. */
 void unit_socket_inherit(struct unit_socket *heir, struct unit_socket *before);

@@ -302,7 +302,7 @@ static int start_check(struct supervisor *supervisor)
         r = succession_write(succession, &fd);
     if (r >= 0)
         r = sd_event_add_time_relative(supervisor->event, &upgrade->timer, CLOCK_MONOTONIC,
-                                       CHECK_USEC, 0, on_timer, supervisor);
+                                       CHECK_USEC, USEC_PER_MSEC, on_timer, supervisor);
     if (r < 0)
         return r;
     upgrade->child = fork();

@@ -70,7 +70,11 @@ class Trouble:
         except TimeoutError:
             raise AssertionError(f"{what}: stranded, after {dict(self.done)}\\n"
                                  f"{self.hark.autopsy()}{self.hark.stderr()}") from None
-        assert answer == expected, what
+        if answer != expected:
+            self.hark.notifications.read(0.5)
+            odd = [e for e in self.hark.notifications.exits if (e.code, e.status) != ("exited", "0")]
+            raise AssertionError(f"{what}: {answer!r}, after {dict(self.done)}\n"
+                                 f"{odd}\n{self.hark.stderr()}")
         self.worst[what] = max(self.worst.get(what, 0), time.monotonic() - begin)
         self.done[what] += 1
 
@@ -100,6 +104,19 @@ class Trouble:
             # SIGCONT came before SIGSTOP, perhaps.
             self.answered("pause and go on" if at_once else "pause", client, b"ok\n")
         kill_quietly(victim, signal.SIGCONT)
+        self.n_free += 1
+
+    def reload(self) -> None:
+        """SIGHUP: new servers for the old ones; sometimes with slots that are divided anew."""
+        what = "reload"
+        if self.chance.random() < 0.3:
+            unit = self.directory / "units/free.socket"
+            text = unit.read_text().partition("MaxConnections=")[0]
+            unit.write_text(f"{text}MaxConnections={self.chance.randint(50, 60)}\n")
+            what = "reload with other slots"
+        reload = lambda: os.kill(self.hark.pid, signal.SIGHUP)  # noqa: E731
+        with self.client("free", reload) as client:
+            self.answered(what, client, b"ok\n")
         self.n_free += 1
 
     def limit(self) -> None:
@@ -148,11 +165,12 @@ class Trouble:
 @pytest.mark.timeout(120 * STRESS)
 def test_no_stranded_connection(run, directory):
     """Thousands of single connections, each amid a trouble of its own."""
-    rounds = (300 if SANITIZED else 1600) * STRESS
+    rounds = (300 if SANITIZED else 2000) * STRESS
     with run(UNITS, "--fork-servers=2", "free.socket", "few.socket") as hark:
         trouble = Trouble(hark, directory, directory.name)
-        kinds = [trouble.kill, trouble.pause, trouble.limit, trouble.no_descriptors]
-        for kind in trouble.chance.choices(kinds, [10, 6, 2, 1], k=rounds):
+        kinds = [trouble.kill, trouble.pause, trouble.reload, trouble.limit,
+                 trouble.no_descriptors]
+        for kind in trouble.chance.choices(kinds, [10, 6, 8, 2, 1], k=rounds):
             kind()
             hark.notifications.read()
         total = trouble.n_free + trouble.n_few
@@ -162,7 +180,8 @@ def test_no_stranded_connection(run, directory):
         assert_each_once([e for e in exits if e.program == "free"], trouble.n_free)
         assert_each_once([e for e in exits if e.program == "few"], trouble.n_few)
         assert {(e.code, e.status) for e in exits} == {("exited", "0")}
-        assert set(trouble.done) >= {"kill", "pause", "pause and go on", "at the limit",
+        assert set(trouble.done) >= {"kill", "pause", "pause and go on", "reload",
+                                     "reload with other slots", "at the limit",
                                      "at the limit, and kill", "no descriptors"}
         assert 'cannot serve "free" for a moment: ' in hark.stderr()
         for what, n in trouble.done.items():

@@ -278,3 +278,29 @@ def test_relative_paths(run, directory, monkeypatch):
         assert ask(directory / "s") == b"old\n"
         assert Reloader(hark, directory, directory / "units").reload(accept_pair("/bin/echo new"))
         assert ask(directory / "s") == b"new\n"
+
+
+def test_two_units_with_the_same_address(reloadable, directory):  # noqa: F811
+    """A FIFO may be listened to by two: each goes on with its own."""
+    def units(seconds):
+        more = f"ListenFIFO={{directory}}/f\nTimeoutSec={seconds}\nRemoveOnStop=yes"
+        return {**service_pair("foo", "a", "/bin/sleep 1000", at="{directory}/1", socket_more=more),
+                **service_pair("bar", "b", "/bin/sleep 1000", at="{directory}/2", socket_more=more)}
+    hark, reloader = reloadable(units(5), "foo.socket", "bar.socket")
+    with hark:
+        assert reloader.reload(units(6)) and reloader.reload(units(7))
+
+
+def test_an_answer_that_waits_when_hark_stops(reloadable, directory):  # noqa: F811
+    """Also who waits for the next reload is told that there is none."""
+    hark, reloader = reloadable(accept_pair("/bin/echo a"))
+    with hark:
+        reloader.write(accept_pair("/bin/echo b", "ExecStartPre=/bin/sleep 1000",
+                                   at="{directory}/t"))
+        first = hark.control("Reload")
+        wait_until(lambda: hark.control("GetStatus").result()["state"] == "reloading")
+        second = hark.control("Reload")
+        hark.control("GetStatus").result()
+        os.kill(hark.pid, signal.SIGTERM)
+        assert first.error()[0] == second.error()[0] == "ReloadFailed"
+        assert hark.wait_exit() == 0
