@@ -11,11 +11,13 @@
 
 #include "basic/cleanup.h"
 #include "cli/exit-status.h"
+#include "cli/preflight.h"
 #include "libhark/address.h"
 #include "libhark/hark.h"
 #include "supervisor/log.h"
 
-#define FIRST_FD 3 /* SD_LISTEN_FDS_START of sd_listen_fds(3) */
+#define FIRST_FD        3    /* SD_LISTEN_FDS_START of sd_listen_fds(3) */
+#define LOCK_TIMEOUT_MS 1000 /* for what is left of a hark that was killed */
 
 struct claimed_socket *claimed_sockets_free(struct claimed_socket *claimed,
                                             const struct unit_set *set)
@@ -125,6 +127,108 @@ static int explain(const struct hark_passed *passed, size_t index, int error)
     return EXIT_STATUS_PASSED;
 }
 
+/* ---- What an earlier hark has left in the manager's store ------------------------------------ */
+
+/* Consumes fd. */
+static int adopt(const struct unit_set_socket *socket, size_t index, int fd,
+                 struct listener **ret_listener)
+{
+    struct socket_owner owner;
+    struct listener *listener;
+    const char *unknown;
+
+    if (!socket_owner_find(socket->unit, &owner, &unknown)) {
+        fd_close(fd);
+        return -ESRCH;
+    }
+    const struct listener_request request = {.unit = socket->unit,
+                                             .index = index,
+                                             .owner = owner.user,
+                                             .group = owner.group,
+                                             .timeout_ms = LOCK_TIMEOUT_MS};
+    /* Nobody watches the name of what is no socket: it must lead here now. */
+    enum listener_kind kind = socket->unit->listeners.items[index].kind;
+    bool is_socket =
+        kind == LISTENER_STREAM || kind == LISTENER_DATAGRAM || kind == LISTENER_SEQPACKET;
+    int r = is_socket || listener_fits(&request, fd) ? listener_adopt(&request, fd, -1, &listener)
+                                                     : -ESTALE;
+    if (r < 0) {
+        fd_close(fd);
+        return r;
+    }
+    /* One that has lost its name but to nobody is bound anew as soon as we serve. */
+    if (listener_check(listener) == HARK_LISTENER_REPLACED) {
+        listener_free(listener);
+        return -EADDRINUSE;
+    }
+    *ret_listener = listener;
+    return 0;
+}
+
+/* Who wants what has that name, and has not got it yet. */
+static bool find_stored(const struct unit_set *set, const struct claimed_socket *claimed,
+                        const char *name, size_t *ret_socket, size_t *ret_index)
+{
+    char wanted[STORED_NAME_SIZE];
+
+    for (size_t i = 0; i < set->n_sockets; i++)
+        for (size_t j = 0; j < set->sockets[i].unit->listeners.n; j++) {
+            if (claimed[i].listeners[j] != NULL)
+                continue;
+            stored_name(set->sockets[i].file->name, set->sockets[i].unit, j, wanted);
+            if (strcmp(wanted, name) == 0) {
+                *ret_socket = i;
+                *ret_index = j;
+                return true;
+            }
+        }
+    return false;
+}
+
+/* A unit may be called "hark-x.socket", and what systemd passes of it, too. */
+static bool is_named_by_unit(const struct unit_set *set, const char *name)
+{
+    for (size_t i = 0; i < set->n_sockets; i++)
+        if (has_name(&set->sockets[i], name))
+            return true;
+    return false;
+}
+
+static void claim_stored(const struct unit_set *set, struct claimed_socket *claimed,
+                         struct stored_list *stored, struct hark_passed *passed)
+{
+    char text[ADDRESS_TEXT_MAX + 32];
+    size_t socket, index;
+
+    if (!stored_is_name(passed->name))
+        return;
+    bool is_wanted = find_stored(set, claimed, passed->name, &socket, &index);
+    if (!is_wanted && is_named_by_unit(set, passed->name))
+        return;
+    describe(passed->fd, text, sizeof(text));
+    int r = stored_list_add(stored, passed->name, passed->fd);
+    if (r < 0) /* it will stay there */
+        log_warning("cannot remember \"%s\": %s", passed->name, strerror(-r));
+    int fd = take_fd(&passed->fd);
+    if (!is_wanted) {
+        log_notice("no unit wants %s any more, which hark had before (\"%s\"): closing it", text,
+                   passed->name);
+        fd_close(fd);
+        return;
+    }
+    r = adopt(&set->sockets[socket], index, fd, &claimed[socket].listeners[index]);
+    if (r < 0) {
+        log_warning("cannot go on with %s, which hark had before (\"%s\"): %s; making it anew",
+                    text, passed->name, strerror(-r));
+        return;
+    }
+    log_info("going on with %s, which hark had before", text);
+    claimed[socket].n_claimed++;
+    claimed[socket].is_up = true;
+}
+
+/* ---- All of it ------------------------------------------------------------------------------- */
+
 static void forget_listen_variables(void)
 {
     (void)unsetenv("LISTEN_FDS");
@@ -153,7 +257,8 @@ static int claim_all(const struct unit_set *set, struct claimed_socket *claimed,
     return status;
 }
 
-int claim_passed_sockets(const struct unit_set *set, struct claimed_socket **ret_claimed)
+int claim_passed_sockets(const struct unit_set *set, struct stored_list *stored,
+                         struct claimed_socket **ret_claimed)
 {
     struct hark_passed *passed = NULL;
     size_t n = 0;
@@ -171,6 +276,8 @@ int claim_passed_sockets(const struct unit_set *set, struct claimed_socket **ret
         log_error("out of memory");
         status = EXIT_STATUS_FAILURE;
     } else {
+        for (size_t i = 0; i < n; i++)
+            claim_stored(set, claimed, stored, &passed[i]);
         status = claim_all(set, claimed, passed, n);
     }
     hark_passed_free(passed, n);

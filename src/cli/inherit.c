@@ -9,6 +9,7 @@
 #include "basic/cleanup.h"
 #include "basic/parse.h"
 #include "cli/exit-status.h"
+#include "cli/preflight.h"
 #include "supervisor/log.h"
 
 #define CHECK "check:"
@@ -67,9 +68,14 @@ static bool is_the_same(const struct succession_listener *left,
 static int claim_for(const struct succession_listener *left, const struct unit_set_socket *socket,
                      struct claimed_socket *claimed)
 {
+    struct socket_owner owner;
+    const char *unknown;
+
+    if (!socket_owner_find(socket->unit, &owner, &unknown)) /* for when it is bound anew */
+        owner = (struct socket_owner){(uid_t)-1, (gid_t)-1};
     for (size_t i = 0; i < socket->unit->listeners.n; i++) {
         const struct listener_request request = {
-            .unit = socket->unit, .index = i, .owner = (uid_t)-1, .group = (gid_t)-1};
+            .unit = socket->unit, .index = i, .owner = owner.user, .group = owner.group};
 
         if (claimed->listeners[i] != NULL || !is_the_same(left, socket, i))
             continue;
@@ -86,14 +92,17 @@ static int claim_for(const struct succession_listener *left, const struct unit_s
 }
 
 void inheritance_claim(const struct inheritance *inheritance, const struct unit_set *set,
-                       struct claimed_socket *claimed)
+                       struct stored_list *stored, struct claimed_socket *claimed)
 {
     const struct succession *succession = inheritance->succession;
 
     for (size_t i = 0; succession != NULL && i < succession->n_listeners; i++) {
         const struct succession_listener *left = &succession->listeners[i];
-        int r = 0;
+        int r = left->stored != NULL ? stored_list_add(stored, left->stored, left->fd) : 0;
 
+        if (r < 0)
+            log_warning("cannot remember \"%s\": %s", left->stored, strerror(-r));
+        r = 0;
         for (size_t j = 0; j < set->n_sockets && r == 0; j++)
             r = claim_for(left, &set->sockets[j], &claimed[j]);
         if (r < 0)

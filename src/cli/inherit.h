@@ -19,6 +19,6 @@ int inheritance_take(struct inheritance *ret_inheritance);
 void inheritance_done(struct inheritance *inheritance);
 
 /* The listeners that are left for these units become theirs; others are closed. What cannot be
- * taken over is said, and closed, too. */
+ * taken over is said, and closed, too. Adds what the service manager keeps of them to *stored. */
 void inheritance_claim(const struct inheritance *inheritance, const struct unit_set *set,
-                       struct claimed_socket *claimed);
+                       struct stored_list *stored, struct claimed_socket *claimed);

@@ -21,6 +21,7 @@ struct run {
     struct run_options options;
     struct configuration *configuration; /* the supervisor's, once it serves */
     struct claimed_socket *claimed;
+    struct stored_list stored; /* what the service manager keeps of our listeners */
     struct supervisor *supervisor;
     struct inheritance inheritance;
     char **arguments;
@@ -35,6 +36,7 @@ static void run_done(struct run *run)
         claimed_sockets_free(run->claimed, configuration_units(run->configuration));
     configuration_free(run->configuration);
     inheritance_done(&run->inheritance);
+    stored_list_done(&run->stored);
     free(run->program);
     free(run->directory);
     run_options_done(&run->options);
@@ -101,6 +103,7 @@ static int serve(struct run *run)
     options.arguments = run->arguments;
     options.directory = run->directory;
     options.succession = run->inheritance.succession;
+    options.stored = &run->stored;
     if (r >= 0)
         r = supervisor_new(&options, &run->supervisor);
     if (r >= 0)
@@ -115,9 +118,19 @@ static int serve(struct run *run)
     return r < 0 ? EXIT_STATUS_FAILURE : r;
 }
 
-static bool was_served(const void *succession, const char *socket)
+/* By the image of hark before this one, or by one that was killed and left its sockets with the
+ * service manager: for clients it has never stopped, so nothing of its start is done again. */
+static bool was_served(const void *userdata, const char *socket)
 {
-    return succession_has_socket(succession, socket);
+    const struct run *run = userdata;
+    const struct unit_set *set = configuration_units(run->configuration);
+
+    if (run->inheritance.succession != NULL)
+        return succession_has_socket(run->inheritance.succession, socket);
+    for (size_t i = 0; run->claimed != NULL && i < set->n_sockets; i++)
+        if (run->claimed[i].is_up && strcmp(set->sockets[i].file->name, socket) == 0)
+            return true;
+    return false;
 }
 
 static int run_steps(struct run *run)
@@ -126,10 +139,11 @@ static int run_steps(struct run *run)
     int status =
         configuration_load(&options->units, options->names, options->n_names, &run->configuration);
 
+    if (status == EXIT_STATUS_OK && !run->inheritance.only_check)
+        status = claim_passed_sockets(configuration_units(run->configuration), &run->stored,
+                                      &run->claimed);
     if (status == EXIT_STATUS_OK)
-        status = configuration_apply_conditions(
-            run->configuration, run->inheritance.succession != NULL ? was_served : NULL,
-            run->inheritance.succession);
+        status = configuration_apply_conditions(run->configuration, was_served, run);
     if (status == EXIT_STATUS_UNITS)
         log_error("nothing was started; \"hark check\" tells more");
     if (status != EXIT_STATUS_OK)
@@ -140,10 +154,8 @@ static int run_steps(struct run *run)
         log_notice("there is nothing to serve");
         return EXIT_STATUS_OK;
     }
-    status = claim_passed_sockets(configuration_units(run->configuration), &run->claimed);
-    if (status != EXIT_STATUS_OK)
-        return status;
-    inheritance_claim(&run->inheritance, configuration_units(run->configuration), run->claimed);
+    inheritance_claim(&run->inheritance, configuration_units(run->configuration), &run->stored,
+                      run->claimed);
     forget_skipped(run);
     return serve(run);
 }

@@ -21,6 +21,7 @@ static const char *const own_variables[] = {
     "CREDENTIALS_DIRECTORY",
     "EXIT_CODE",
     "EXIT_STATUS",
+    "FDSTORE",
     "INVOCATION_ID",
     "JOURNAL_STREAM",
     "LISTEN_FDNAMES",

@@ -94,6 +94,7 @@ static void listener_is_back(struct supervisor *supervisor, const struct locatio
                   "\"%s\" was removed; bound it anew%s", listener_address(one->listener),
                   running ? ", for the next program: the one that runs keeps the old socket" : "");
     watch_resume(one->watch);
+    notify_store_later(supervisor->notify);
     /* A program without accept that runs has the old socket itself; one that does not run would
      * have been started if anybody waited there. */
     if (accept)

@@ -22,6 +22,7 @@
 #define STATES_MAX       8
 #define STATE_SIZE       64
 #define STATUS_SIZE      512
+#define FDNAME_LENGTH    255 /* as sd_notify(3) says */
 
 struct notify {
     int fd;
@@ -44,6 +45,10 @@ struct notify {
     uint64_t exits_usec;
     uint64_t unreported_lost, lost;
 
+    int (*store)(void *userdata); /* NULL: nothing is stored */
+    void *store_userdata;
+    bool store_pending;
+
     void (*idle)(void *userdata); /* not NULL: hurry */
     void *idle_userdata;
 };
@@ -52,10 +57,9 @@ static void arm(struct notify *notify);
 
 /* 0: taken; -EAGAIN: try later; anything else is final for now and treated alike, because a manager
  * may be restarting. */
-static int send_datagram(struct notify *notify, const char *data, size_t size)
+static int send_message(struct notify *notify, const struct msghdr *message)
 {
-    ssize_t n = sendto(notify->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL,
-                       (const struct sockaddr *)&notify->address, notify->address_size);
+    ssize_t n = sendmsg(notify->fd, message, MSG_DONTWAIT | MSG_NOSIGNAL);
 
     if (n >= 0) {
         notify->retry_usec = 0;
@@ -65,6 +69,34 @@ static int send_datagram(struct notify *notify, const char *data, size_t size)
     if (notify->retry_usec > RETRY_MAX_USEC)
         notify->retry_usec = RETRY_MAX_USEC;
     return -errno;
+}
+
+/* fd -1: without one. */
+static int send_with_descriptor(struct notify *notify, const char *data, size_t size, int fd)
+{
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec vector = {.iov_base = (char *)data, .iov_len = size};
+    struct msghdr message = {.msg_name = &notify->address,
+                             .msg_namelen = notify->address_size,
+                             .msg_iov = &vector,
+                             .msg_iovlen = 1};
+
+    if (fd >= 0) {
+        control.header = (struct cmsghdr){
+            .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+        message.msg_control = &control;
+        message.msg_controllen = sizeof(control.space);
+    }
+    return send_message(notify, &message);
+}
+
+static int send_datagram(struct notify *notify, const char *data, size_t size)
+{
+    return send_with_descriptor(notify, data, size, -1);
 }
 
 static int flush_states(struct notify *notify)
@@ -157,6 +189,8 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
     (void)usec;
     notify->armed = false;
     flush(notify);
+    if (notify->store_pending && notify->n_states == 0) /* what is stored is READY=1 already */
+        notify->store_pending = notify->store(notify->store_userdata) < 0;
     arm(notify);
     if (notify->idle != NULL && notify_is_idle(notify))
         notify->idle(notify->idle_userdata);
@@ -174,6 +208,8 @@ static void arm(struct notify *notify)
     } else {
         if (exits_pending(notify))
             due = exits_due(notify);
+        if (notify->store_pending)
+            due = 0;
         if (notify->status_pending && status_due(notify) < due)
             due = status_due(notify);
     }
@@ -316,9 +352,68 @@ void notify_exit(struct notify *notify, const char *line)
     arm(notify);
 }
 
+/* Since version 254 systemd says how many it keeps, or nothing when it keeps none; it is known by
+ * another variable that came with it. An older one never says, so it is offered them: one that may
+ * not keep them closes them, and logs that. Other managers, the monitors of containers among them,
+ * do not read what else is in such a datagram, and the kernel closes the descriptor. */
+static bool may_store(void)
+{
+    const char *most = getenv("FDSTORE");
+
+    return most != NULL ? strcmp(most, "0") != 0 : getenv("MEMORY_PRESSURE_WATCH") == NULL;
+}
+
+void notify_on_store(struct notify *notify, int (*work)(void *userdata), void *userdata)
+{
+    if (notify->fd < 0 || !may_store())
+        return;
+    notify->store = work;
+    notify->store_userdata = userdata;
+}
+
+void notify_store_later(struct notify *notify)
+{
+    if (notify->store == NULL)
+        return;
+    notify->store_pending = true;
+    arm(notify);
+}
+
+static bool is_descriptor_name(const char *name)
+{
+    size_t length = 0;
+
+    for (; name[length] != '\0'; length++)
+        if (name[length] < ' ' || name[length] > '~' || name[length] == ':')
+            return false;
+    return length > 0 && length <= FDNAME_LENGTH;
+}
+
+int notify_store(struct notify *notify, const char *name, int fd)
+{
+    char text[FDNAME_LENGTH + 64];
+
+    if (!is_descriptor_name(name) || fd < 0)
+        return -EINVAL;
+    /* Without FDPOLL=0 the manager would close a FIFO whose writers have gone. */
+    int n = snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=%s\nFDPOLL=0", name);
+    return send_with_descriptor(notify, text, (size_t)n, fd);
+}
+
+int notify_forget(struct notify *notify, const char *name)
+{
+    char text[FDNAME_LENGTH + 64];
+
+    if (!is_descriptor_name(name))
+        return -EINVAL;
+    int n = snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s", name);
+    return send_datagram(notify, text, (size_t)n);
+}
+
 bool notify_is_idle(const struct notify *notify)
 {
-    return notify->n_states == 0 && !notify->status_pending && !exits_pending(notify);
+    return notify->n_states == 0 && !notify->store_pending && !notify->status_pending &&
+           !exits_pending(notify);
 }
 
 void notify_hurry(struct notify *notify, void (*idle)(void *userdata), void *userdata)

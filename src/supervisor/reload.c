@@ -120,6 +120,7 @@ void supervisor_end_reload(struct supervisor *supervisor, bool done)
             log_event(&(const struct log_event){.level = LOG_ERR, .id = MESSAGE_RELOAD_REFUSED},
                       "reload failed: everything stays as it was");
         notify_state(supervisor->notify, "READY=1");
+        notify_store_later(supervisor->notify);
         supervisor_report_state(supervisor);
         log_tap_end();
         control_tell_reload(supervisor->control, done, false);

@@ -46,10 +46,10 @@ static json_t *listeners_json(const struct succession *succession)
     for (size_t i = 0; i < succession->n_listeners && array != NULL; i++) {
         const struct succession_listener *one = &succession->listeners[i];
 
-        if (json_array_append_new(array, json_pack("{so si so si si sb}", "socket",
-                                                   bytes(one->socket), "kind", one->kind, "address",
-                                                   bytes(one->address), "fd", one->fd, "lock",
-                                                   one->lock_fd, "passed", one->passed)) < 0) {
+        if (json_array_append_new(
+                array, json_pack("{so si so si si sb ss*}", "socket", bytes(one->socket), "kind",
+                                 one->kind, "address", bytes(one->address), "fd", one->fd, "lock",
+                                 one->lock_fd, "passed", one->passed, "stored", one->stored)) < 0) {
             json_decref(array);
             return NULL;
         }
@@ -125,11 +125,14 @@ static int read_listener(json_t *json, struct succession_listener *listener)
 {
     int passed;
     json_t *socket, *address;
+    const char *stored = NULL; /* an earlier version says nothing of it */
 
-    if (json_unpack(json, "{so si so si si sb}", "socket", &socket, "kind", &listener->kind,
+    if (json_unpack(json, "{so si so si si sb s?s}", "socket", &socket, "kind", &listener->kind,
                     "address", &address, "fd", &listener->fd, "lock", &listener->lock_fd, "passed",
-                    &passed) < 0)
+                    &passed, "stored", &stored) < 0)
         return -EINVAL;
+    if (stored != NULL && (listener->stored = strdup(stored)) == NULL)
+        return -ENOMEM;
     listener->passed = passed;
     listener->socket = take_bytes(socket);
     listener->address = take_bytes(address);
@@ -247,6 +250,7 @@ struct succession *succession_free(struct succession *succession)
     for (size_t i = 0; i < succession->n_listeners; i++) {
         free(succession->listeners[i].socket);
         free(succession->listeners[i].address);
+        free(succession->listeners[i].stored);
     }
     for (size_t i = 0; i < succession->n_units; i++)
         free(succession->units[i].name);

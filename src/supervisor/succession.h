@@ -22,6 +22,7 @@ struct succession_listener {
     char *address;   /* as the unit has it */
     int fd, lock_fd; /* lock_fd -1: none */
     bool passed;
+    char *stored; /* the name under which the service manager keeps it; NULL: it does not */
 };
 
 struct succession_unit {

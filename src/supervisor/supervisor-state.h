@@ -5,6 +5,7 @@
  *   reload.c             from what is served now to what is to be served next
  *   upgrade.c            another image of the program takes over
  *   listening.c          listeners that lose their names while they serve
+ *   storing.c            listeners that the service manager keeps for the next hark
  *   stopping.c           the ways to end
  *   supervisor-state.c   what all of them ask
  */
@@ -139,3 +140,7 @@ void supervisor_resume_services(struct supervisor *supervisor);
  */
 int supervisor_watch_listeners(struct supervisor *supervisor, struct unit_socket *socket);
 int supervisor_watch_traffic(struct unit *unit);
+
+/* storing.c: before sockets are started, and after that notify_store_later() of what has changed.
+ */
+void supervisor_store_listeners(struct supervisor *supervisor);

@@ -63,6 +63,7 @@ static void say_ready(struct supervisor *supervisor)
             log_info("listening on \"%s\"",
                      listener_address(supervisor->now.sockets[i]->listeners[j].listener));
     notify_state(supervisor->notify, "READY=1");
+    notify_store_later(supervisor->notify);
     supervisor_report_state(supervisor);
 }
 
@@ -118,6 +119,8 @@ static void on_socket_changed(struct unit_socket *socket, void *userdata)
 {
     struct supervisor *supervisor = userdata;
 
+    if (socket->state == UNIT_SOCKET_STOPPED)
+        notify_store_later(supervisor->notify);
     if (serving_find_socket(&supervisor->now, socket->name) != socket) {
         supervisor_on_socket_of_reload(supervisor, socket);
         return;
@@ -612,6 +615,7 @@ static int set_up(struct supervisor *supervisor)
     r = add_signals_and_watchdog(supervisor);
     if (r < 0)
         return r;
+    supervisor_store_listeners(supervisor);
     start_next_socket(supervisor);
     return 0;
 }

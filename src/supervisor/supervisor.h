@@ -40,6 +40,8 @@ struct supervisor_options {
     const char *directory;               /* where hark was started */
     const struct succession *succession; /* what an earlier image has left, until supervisor_run()
                                             has begun; NULL */
+    struct stored_list *stored; /* what the service manager keeps of hark's listeners: the caller's,
+                                   and brought up to date here; NULL: nothing shall be kept */
 
     /* Nothing of that owner is used any more. */
     void (*release)(void *userdata, void *owner);

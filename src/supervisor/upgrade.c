@@ -22,6 +22,7 @@
 
 #include "basic/cleanup.h"
 #include "basic/clock.h"
+#include "supervisor/stored.h"
 #include "supervisor/supervisor-state.h"
 
 #define CHECK_USEC (10 * USEC_PER_SEC)
@@ -60,7 +61,10 @@ static int describe_listeners(const struct supervisor *supervisor, struct succes
             one->fd = listener_fd(listener);
             one->lock_fd = listener_lock_fd(listener);
             one->passed = listener_was_passed(listener);
-            if (one->socket == NULL || one->address == NULL)
+            const char *stored = stored_list_find(supervisor->options.stored, one->fd);
+            one->stored = stored != NULL ? strdup(stored) : NULL;
+            if (one->socket == NULL || one->address == NULL ||
+                (stored != NULL && one->stored == NULL))
                 return -ENOMEM;
         }
     }

@@ -259,11 +259,15 @@ class Notify:
         n = 0
         while True:
             try:
-                data = self.socket.recv(65536)
+                data = self._receive()
             except BlockingIOError:
                 return n
             n += 1
             self._take(data.decode())
+
+    def _receive(self) -> bytes:
+        """One datagram, without descriptors that came with it."""
+        return self.socket.recv(65536)
 
     def _take(self, text: str) -> None:
         self.datagrams.append(text)
@@ -391,6 +395,7 @@ class Hark:
     extra_paths: list[Path] = field(default_factory=list)
     verb: str = "activate"
     program: Path | None = None  # another copy of hark
+    manager: Callable[[Path], Notify] = Notify
 
     def __post_init__(self) -> None:
         self.directory.mkdir(exist_ok=True)
@@ -404,7 +409,7 @@ class Hark:
     def __enter__(self) -> "Hark":
         run = self.directory / f"n.{time.monotonic_ns()}"
         run.mkdir()
-        self.notifications = Notify(run)
+        self.notifications = self.manager(run)
         self.start()
         if self.wait:
             try:

@@ -183,6 +183,17 @@ def test_what_hark_was_given(run, directory, installed):
         assert hark.notifications.wait_exits(2)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_node_that_is_bound_anew(run, directory, installed):
+    """It has the unit's owner also after an upgrade."""
+    with run(accept_pair(ECHO, "SocketUser=nobody"), "foo.socket", program=installed) as hark:
+        upgrade(hark)
+        (directory / "s").unlink()
+        node = wait_until(lambda: (directory / "s").exists() and (directory / "s").stat())
+        assert node.st_uid == 65534
+        wait_until(lambda: "bound it anew" in hark.stderr())
+
+
 def test_commands_are_not_run_again(run, directory, installed):
     more = ("ExecStartPre=/bin/sh -c 'echo pre >>{directory}/log'\n"
             "ExecStopPost=/bin/sh -c 'echo post >>{directory}/log'\nSymlinks={directory}/link")

@@ -4,6 +4,7 @@
 
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "basic/clock.h"
@@ -450,4 +451,170 @@ TEST(in_a_hurry_nothing_is_paced_and_nothing_lost)
     ASSERT_INT(tally.received, 5000);
     ASSERT_INT(notify_lost(notify), 0);
     end();
+}
+
+/* ---- Descriptors for the manager ------------------------------------------------------------- */
+
+/* One datagram, with the descriptor that came with it or -1; NULL when there is none. */
+static const char *receive_with_descriptor(int *ret_fd)
+{
+    static char text[8192];
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(8 * sizeof(int))];
+    } control;
+    struct iovec vector = {.iov_base = text, .iov_len = sizeof(text) - 1};
+    struct msghdr message = {.msg_iov = &vector,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
+    ssize_t n = recvmsg(manager, &message, MSG_CMSG_CLOEXEC);
+
+    if (n < 0)
+        return NULL;
+    text[n] = '\0';
+    *ret_fd = -1;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (header) {
+        ASSERT_INT(header->cmsg_type, SCM_RIGHTS);
+        ASSERT_INT(header->cmsg_len, CMSG_LEN(sizeof(int)));
+        memcpy(ret_fd, CMSG_DATA(header), sizeof(*ret_fd));
+    }
+    return text;
+}
+
+static bool is_same_file(int one, int other)
+{
+    struct stat a, b;
+
+    ASSERT_CALL(fstat(one, &a));
+    ASSERT_CALL(fstat(other, &b));
+    return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+/* What work() is to send, and how often it was called. */
+static int to_store;
+static unsigned n_calls, n_sent;
+
+static int store_one(void *userdata)
+{
+    int r = notify_store(notify, userdata, to_store);
+
+    n_calls++;
+    n_sent += r >= 0;
+    return r;
+}
+
+TEST(descriptors_are_stored_and_forgotten)
+{
+    int fd;
+
+    begin();
+    to_store = manager;
+    notify_on_store(notify, store_one, (void *)"hark-foo-1");
+    notify_state(notify, "READY=1");
+    notify_store_later(notify);
+    notify_store_later(notify);
+    ASSERT_INT(n_calls, 0); /* never from within */
+    ASSERT(!notify_is_idle(notify));
+    run_until_idle();
+    ASSERT_INT(n_calls, 1);
+    ASSERT_STRING(receive_with_descriptor(&fd), "READY=1");
+    ASSERT_INT(fd, -1);
+    ASSERT_STRING(receive_with_descriptor(&fd), "FDSTORE=1\nFDNAME=hark-foo-1\nFDPOLL=0");
+    ASSERT(fd >= 0 && is_same_file(fd, manager));
+    close(fd);
+    ASSERT_OK(notify_forget(notify, "hark-foo-1"));
+    ASSERT_STRING(receive_with_descriptor(&fd), "FDSTOREREMOVE=1\nFDNAME=hark-foo-1");
+    ASSERT_INT(fd, -1);
+    ASSERT(!receive());
+    end();
+}
+
+TEST(names_of_descriptors)
+{
+    char longest[258];
+    static const char *const bad[] = {"", "a:b", "a\nFDSTORE=1", "\x7f", "\xc3\xa4"};
+
+    begin();
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        ASSERT_ERROR(notify_store(notify, bad[i], manager), -EINVAL);
+        ASSERT_ERROR(notify_forget(notify, bad[i]), -EINVAL);
+    }
+    memset(longest, 'x', 256);
+    longest[256] = '\0';
+    ASSERT_ERROR(notify_store(notify, longest, manager), -EINVAL);
+    longest[255] = '\0';
+    ASSERT_ERROR(notify_store(notify, longest, -1), -EINVAL);
+    ASSERT(!receive());
+    ASSERT_OK(notify_forget(notify, longest));
+    ASSERT_INT(strlen(receive()), strlen("FDSTOREREMOVE=1\nFDNAME=") + 255);
+    end();
+}
+
+/* The descriptor that is stored is the one that is right when the manager reads at last. */
+TEST(what_is_stored_late_is_what_is_there_then)
+{
+    int late[2], fd;
+    uint64_t deadline = monotonic_usec() + DEADLINE_USEC;
+
+    begin();
+    n_calls = n_sent = 0;
+    unsigned n = fill();
+    to_store = manager;
+    notify_on_store(notify, store_one, (void *)"hark-foo-1");
+    notify_store_later(notify);
+    ASSERT_OK(sd_event_run(event, 100 * USEC_PER_MSEC));
+    ASSERT(!notify_is_idle(notify));
+    ASSERT_INT(n_sent, 0);
+    ASSERT_CALL(pipe(late));
+    to_store = late[0];
+    for (unsigned i = 0; i < n; i++)
+        ASSERT_STRING(receive(), "FILL=1");
+    ASSERT_STRING(await(), "FILL=1");
+    const char *text;
+    while (!(text = receive_with_descriptor(&fd))) {
+        ASSERT(monotonic_usec() < deadline);
+        ASSERT_OK(sd_event_run(event, 10 * USEC_PER_MSEC));
+    }
+    ASSERT_STRING(text, "FDSTORE=1\nFDNAME=hark-foo-1\nFDPOLL=0");
+    ASSERT(fd >= 0 && is_same_file(fd, late[0]));
+    close(fd);
+    run_until_idle();
+    ASSERT_INT(n_sent, 1);
+    ASSERT_INT(sd_event_run(event, 300 * USEC_PER_MSEC), 0); /* and sleeps */
+    close(late[0]);
+    close(late[1]);
+    end();
+}
+
+TEST(nothing_is_stored_for_who_may_not)
+{
+    static const struct {
+        const char *most, *pressure;
+        bool may;
+    } managers[] = {
+        {"0", NULL, false}, {"1", NULL, true},          {"1", "/proc/pressure/memory", true},
+        {NULL, NULL, true}, {NULL, "/dev/null", false}, /* of systemd 254 or later */
+    };
+
+    for (size_t i = 0; i < sizeof(managers) / sizeof(managers[0]); i++) {
+        ASSERT_CALL(unsetenv("FDSTORE"));
+        ASSERT_CALL(unsetenv("MEMORY_PRESSURE_WATCH"));
+        if (managers[i].most)
+            ASSERT_CALL(setenv("FDSTORE", managers[i].most, 1));
+        if (managers[i].pressure)
+            ASSERT_CALL(setenv("MEMORY_PRESSURE_WATCH", managers[i].pressure, 1));
+        begin();
+        n_calls = 0;
+        to_store = manager;
+        notify_on_store(notify, store_one, (void *)"hark-foo-1");
+        notify_store_later(notify);
+        ASSERT_INT(notify_is_idle(notify), !managers[i].may);
+        run_until_idle();
+        ASSERT_INT(n_calls, managers[i].may);
+        end();
+    }
+    ASSERT_CALL(unsetenv("FDSTORE"));
+    ASSERT_CALL(unsetenv("MEMORY_PRESSURE_WATCH"));
 }
