@@ -192,12 +192,12 @@ static char *find_program(const char *directory, const char *name)
 }
 
 /* The units are read again later, from another directory. */
-static int find_places(struct run *run, char *argv[])
+static int find_places(struct run *run)
 {
     run->directory = getcwd(NULL, 0);
     if (run->directory == NULL)
         run->directory = strdup("/");
-    run->program = run->directory != NULL ? find_program(run->directory, argv[-1]) : NULL;
+    run->program = run->directory != NULL ? find_program(run->directory, run->arguments[0]) : NULL;
     return run->program != NULL && run_options_make_absolute(&run->options, run->directory) >= 0
                ? EXIT_STATUS_OK
                : EXIT_STATUS_FAILURE;
@@ -215,6 +215,6 @@ int verb_run(int argc, char *argv[])
     run.arguments = argv - 1; /* "hark" is before the verb */
     int status = inheritance_take(&run.inheritance);
     if (status == EXIT_STATUS_OK)
-        status = find_places(&run, argv);
+        status = find_places(&run);
     return status == EXIT_STATUS_OK ? run_steps(&run) : status;
 }

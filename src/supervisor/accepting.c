@@ -446,7 +446,7 @@ static int prepare(struct fork_server *server, struct endpoint *endpoint)
 void fork_server_serve(struct fork_server *server, struct endpoint *endpoint)
 {
     const struct fork_server_unit *unit = &server->setup->units[endpoint->unit];
-    uint32_t slot;
+    uint32_t slot = 0;
 
     if (is_avoided(server, endpoint) || is_over_limit(server, endpoint))
         return;
