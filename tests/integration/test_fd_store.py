@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from support import (Notify, ask, connect, finish_load, free_port, load, receive_all,
-                     wait_until)
+from support import (Notify, ask, connect, finish_load, free_port, is_listened_on, load,
+                     receive_all, wait_until)
 
 
 class Store:
@@ -351,7 +351,7 @@ def test_its_node_was_removed(run, directory, store):
             path.unlink()
             with run(units, "foo.socket", **store.passing()) as hark:
                 assert receive_all(client) == b"ok\n"
-                wait_until(path.exists, what="it is bound anew")
+                wait_until(lambda: is_listened_on(path), what="it is bound anew")
                 assert ask(path) == b"ok\n"
                 assert stat.S_IMODE(path.stat().st_mode) == 0o640
                 assert path.owner() == owner
