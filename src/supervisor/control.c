@@ -16,7 +16,6 @@
 #include "varlink/varlink-server.h"
 
 #define SYSTEM_DIRECTORY "/run/hark"
-#define REASONS_MAX      100
 /* Whoever asks must not delay what happens to handlers. */
 #define PRIORITY SD_EVENT_PRIORITY_IDLE
 
@@ -228,19 +227,24 @@ static const struct varlink_interface interface = {
 
 /* ---- The socket ------------------------------------------------------------------------------ */
 
-static int listen_in(struct control *control, const char *directory)
+static int listen_at(struct control *control, const char *path)
 {
-    cleanup_free char *path = NULL;
     struct hark_listen_options options = HARK_LISTEN_OPTIONS_INIT;
 
     options.mode = 0600;
-    options.directory_mode = 0755;
     options.flags = HARK_LISTEN_NONBLOCK | HARK_LISTEN_MKDIR;
+    return hark_listen(path, &options, &control->listener);
+}
+
+static int listen_in(struct control *control, const char *directory)
+{
+    cleanup_free char *path = NULL;
+
     if (asprintf(&path, "%s/control", directory) < 0) {
         path = NULL;
         return -ENOMEM;
     }
-    int r = hark_listen(path, &options, &control->listener);
+    int r = listen_at(control, path);
     if (r == -EADDRINUSE)
         log_warning("no control socket: \"%s\" is another hark's (--name= gives this one another)",
                     path);
@@ -279,13 +283,10 @@ static int listen_somewhere(struct control *control)
     return r;
 }
 
-static int listen_at(struct control *control, const char *path)
+static int listen_as_told(struct control *control, const char *path)
 {
-    struct hark_listen_options options = HARK_LISTEN_OPTIONS_INIT;
+    int r = listen_at(control, path);
 
-    options.mode = 0600;
-    options.flags = HARK_LISTEN_NONBLOCK | HARK_LISTEN_MKDIR;
-    int r = hark_listen(path, &options, &control->listener);
     if (r == -EADDRINUSE)
         log_warning("no control socket: \"%s\" is in use", path);
     return r;
@@ -308,16 +309,19 @@ static int serve(struct control *control)
     return varlink_server_new(control->supervisor->event, &options, &control->server);
 }
 
-struct control *control_new(struct supervisor *supervisor, const char *name, const char *path)
+struct control *control_new(struct supervisor *supervisor)
 {
-    struct control *control = calloc(1, sizeof(*control));
+    const char *name = supervisor->options.name, *path = supervisor->options.control;
     int r = -ENOMEM;
 
+    if (name == NULL)
+        return NULL;
+    struct control *control = calloc(1, sizeof(*control));
     if (control != NULL) {
         control->supervisor = supervisor;
         control->name = strdup(name);
         if (control->name != NULL)
-            r = path != NULL ? listen_at(control, path) : listen_somewhere(control);
+            r = path != NULL ? listen_as_told(control, path) : listen_somewhere(control);
     }
     if (r >= 0)
         r = serve(control);

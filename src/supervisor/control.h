@@ -18,10 +18,10 @@
 struct control;
 struct supervisor;
 
-/* path: where, NULL: $RUNTIME_DIRECTORY/control, else /run/hark/NAME/control, else
- * $XDG_RUNTIME_DIR/hark/NAME/control, the first that can be made. NULL, after it has said why, when
- * there is none. */
-struct control *control_new(struct supervisor *supervisor, const char *name, const char *path);
+/* As the supervisor's options have it: NULL without a name. Where no path is said:
+ * $RUNTIME_DIRECTORY/control, else /run/hark/NAME/control, else $XDG_RUNTIME_DIR/hark/NAME/control,
+ * the first that can be made. NULL, after it has said why, when there is none. */
+struct control *control_new(struct supervisor *supervisor);
 /* NULL is fine, here and below. Returns NULL. */
 struct control *control_free(struct control *control);
 

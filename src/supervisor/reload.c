@@ -98,7 +98,7 @@ bool supervisor_reload_has_pid(const struct supervisor *supervisor, pid_t pid)
 
 /* ---- Begin and end --------------------------------------------------------------------------- */
 
-static void tell_reloading(struct supervisor *supervisor)
+void supervisor_tell_reloading(struct supervisor *supervisor)
 {
     char text[64];
 
@@ -492,7 +492,7 @@ void supervisor_reload(struct supervisor *supervisor)
     }
     reload->state = RELOAD_STARTING;
     log_tap_begin(&reload->tap);
-    tell_reloading(supervisor);
+    supervisor_tell_reloading(supervisor);
     if (options->reload(options->userdata, supervisor, &supervisor->next.owner) < 0) {
         fail(supervisor);
         return;

@@ -113,6 +113,8 @@ void supervisor_end_if_done(struct supervisor *supervisor);
 /* reload.c: SIGHUP, and what concerns a reload that is under way. */
 void supervisor_reload(struct supervisor *supervisor);
 void supervisor_abort_reload(struct supervisor *supervisor);
+/* RELOADING=1, for an upgrade, too. */
+void supervisor_tell_reloading(struct supervisor *supervisor);
 void supervisor_on_socket_of_reload(struct supervisor *supervisor, struct unit_socket *socket);
 void supervisor_on_servers_of_reload(struct supervisor *supervisor, bool all_ready);
 /* The next reload, if one was asked for meanwhile. */

@@ -291,9 +291,7 @@ static void on_servers_ready(void *userdata)
 
     if (supervisor->state == SUPERVISOR_STARTING) {
         supervisor->state = SUPERVISOR_SERVING;
-        if (supervisor->options.name != NULL)
-            supervisor->control =
-                control_new(supervisor, supervisor->options.name, supervisor->options.control);
+        supervisor->control = control_new(supervisor);
         say_ready(supervisor);
         supervisor_end_reload(supervisor, false);
     }

@@ -11,7 +11,6 @@
  * in the backlog meanwhile.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -150,15 +149,20 @@ static void refuse(struct supervisor *supervisor, const char *why)
     supervisor_end_reload(supervisor, false); /* one that was asked for meanwhile */
 }
 
+static void kill_child(const struct upgrade *upgrade)
+{
+    if (upgrade->child <= 0)
+        return;
+    (void)kill(upgrade->child, SIGKILL);
+    (void)waitpid(upgrade->child, NULL, 0);
+}
+
 void supervisor_abort_upgrade(struct supervisor *supervisor)
 {
     struct upgrade *upgrade = &supervisor->upgrade;
 
     upgrade->wanted = false;
-    if (upgrade->child > 0) {
-        (void)kill(upgrade->child, SIGKILL);
-        (void)waitpid(upgrade->child, NULL, 0);
-    }
+    kill_child(upgrade);
     if (upgrade->state != UPGRADE_NONE)
         end_attempt(supervisor);
 }
@@ -176,9 +180,7 @@ static void go_on_as_before(struct supervisor *supervisor, int error)
 
     (void)snprintf(why, sizeof(why), "cannot execute the new program: %s", strerror(error));
     refuse(supervisor, why);
-    if (supervisor->options.name != NULL)
-        supervisor->control =
-            control_new(supervisor, supervisor->options.name, supervisor->options.control);
+    supervisor->control = control_new(supervisor);
     int r = server_pool_start(supervisor->pool);
     if (r < 0)
         log_error("cannot start fork servers: %s; trying again", strerror(-r));
@@ -323,7 +325,6 @@ static int start_check(struct supervisor *supervisor)
 void supervisor_upgrade(struct supervisor *supervisor)
 {
     struct upgrade *upgrade = &supervisor->upgrade;
-    char text[64];
 
     if (supervisor->state >= SUPERVISOR_DRAINING || upgrade->state != UPGRADE_NONE)
         return;
@@ -333,15 +334,11 @@ void supervisor_upgrade(struct supervisor *supervisor)
     }
     upgrade->wanted = false;
     upgrade->state = UPGRADE_CHECKING;
-    (void)snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, monotonic_usec());
-    notify_state(supervisor->notify, text);
+    supervisor_tell_reloading(supervisor);
     int r = start_check(supervisor);
     if (r >= 0)
         return;
-    if (upgrade->child > 0) {
-        (void)kill(upgrade->child, SIGKILL);
-        (void)waitpid(upgrade->child, NULL, 0);
-    }
+    kill_child(upgrade);
     refuse(supervisor, strerror(-r));
 }
 
