@@ -536,6 +536,14 @@ class Hark:
         os.kill(self.pid, signal_number)
         return self._wait(timeout)
 
+    def renew(self, signal_number: int) -> list[str]:
+        """Reload or upgrade: what it told, up to the READY=1 that ends it, whatever came of it."""
+        self.notifications.read()
+        before = len(self.notifications.datagrams)
+        os.kill(self.pid, signal_number)
+        self.notifications.wait_for(lambda: "READY=1" in self.notifications.datagrams[before:])
+        return self.notifications.datagrams[before:]
+
     def kill(self) -> None:
         """SIGKILL of the supervisor alone."""
         self.killed = True

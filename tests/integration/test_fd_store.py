@@ -363,10 +363,7 @@ def test_its_node_was_removed(run, directory, store):
 
 def reload(hark) -> None:
     """SIGHUP, to its end."""
-    hark.notifications.read()
-    before = len(hark.notifications.datagrams)
-    os.kill(hark.pid, signal.SIGHUP)
-    hark.notifications.wait_for(lambda: "READY=1" in hark.notifications.datagrams[before:])
+    hark.renew(signal.SIGHUP)
 
 
 def test_reload(run, directory, store):

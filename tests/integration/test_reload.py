@@ -38,12 +38,7 @@ class Reloader:
         """True when it went well; waits for the end."""
         if units is not None:
             self.write(units)
-        notifications = self.hark.notifications
-        notifications.read()
-        before = len(notifications.datagrams)
-        os.kill(self.hark.pid, signal.SIGHUP)
-        notifications.wait_for(lambda: "READY=1" in notifications.datagrams[before:])
-        told = [text for text in notifications.datagrams[before:] if "RELOADING=1" in text]
+        told = [text for text in self.hark.renew(signal.SIGHUP) if "RELOADING=1" in text]
         # None, if this reader was so slow that READY=1 overtook it.
         assert len(told) <= 1
         assert all(re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", text) for text in told)
