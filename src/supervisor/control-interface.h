@@ -37,7 +37,7 @@ static const char control_interface_description[] =
     "                       units: []Unit)\n"
     "method ListHandlers(unit: ?string) -> (handlers: []Handler)\n"
     "\n"
-    "# With more. lost: so many were left out, because the client did not read\n"
+    "# With more. lost: so many were left out before, because the client did not read\n"
     "method FollowExits() -> (exit: ?Exit, lost: ?int)\n"
     "\n"
     "# Answered when it is over.\n"

@@ -24,6 +24,7 @@ struct kept_call {
     struct control *control;
     struct varlink_call *call;
     bool follows;
+    uint64_t lost; /* exits that there was no room for, and that it has not been told of */
     bool for_next; /* a reload was under way: it is the next one's end that is waited for */
     struct kept_call *next;
 };
@@ -73,6 +74,29 @@ static int keep(struct control *control, struct varlink_call *call, bool follows
     return 0;
 }
 
+/* The exit, and how many were left out before it; either may be none. Whose connection has ended is
+ * dropped by on_end(). */
+static void tell_follower(struct kept_call *kept, json_t *exit)
+{
+    json_t *lost = kept->lost > 0 ? json_integer((json_int_t)kept->lost) : json_null();
+    json_t *parameters = json_pack("{sO? so}", "exit", exit, "lost", lost);
+    int r = varlink_reply_more(kept->call, parameters);
+
+    if (r >= 0)
+        kept->lost = 0;
+    else if (exit != NULL)
+        kept->lost++;
+}
+
+static void on_room(struct varlink_call *call, void *userdata)
+{
+    struct kept_call *kept = userdata;
+
+    (void)call;
+    if (kept->lost > 0)
+        tell_follower(kept, NULL);
+}
+
 void control_tell_exit(struct control *control, const char *unit, const struct spawn_record *record,
                        const struct handler_exit *end, bool failed)
 {
@@ -84,9 +108,7 @@ void control_tell_exit(struct control *control, const char *unit, const struct s
             continue;
         if (json == NULL)
             json = control_exit(unit, record, end, failed);
-        /* Who is too slow is closed, and told by on_end(). */
-        (void)varlink_reply_more(kept->call,
-                                 json_pack("{sO so}", "exit", json, "lost", json_null()));
+        tell_follower(kept, json);
     }
     json_decref(json);
 }
@@ -144,7 +166,12 @@ static int list_handlers(struct varlink_call *call, void *userdata)
 
 static int follow_exits(struct varlink_call *call, void *userdata)
 {
-    return keep(userdata, call, true);
+    struct control *control = userdata;
+    int r = keep(control, call, true);
+
+    if (r >= 0)
+        varlink_call_on_room(call, on_room, control->kept);
+    return r;
 }
 
 static int not_serving(const struct control *control, struct varlink_call *call)

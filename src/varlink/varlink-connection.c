@@ -19,6 +19,8 @@ struct varlink_call {
     bool answered;
     void (*ended)(struct varlink_call *call, void *userdata);
     void *ended_userdata;
+    void (*room)(struct varlink_call *call, void *userdata);
+    void *room_userdata;
 };
 
 /* ---- What a connection waits for ------------------------------------------------------------ */
@@ -126,17 +128,27 @@ static int send_output(struct varlink_connection *connection)
 static int queue_message(struct varlink_connection *connection, const json_t *message, bool final)
 {
     bool first = varlink_buffer_length(&connection->output) == 0;
-    int r = varlink_buffer_append(&connection->output, message, VARLINK_REPLY_MAX);
 
+    /* Not by one message in and one out: who is told of a gap shall be told of a whole one. */
+    connection->is_full |= varlink_buffer_length(&connection->output) > VARLINK_STREAM_MAX;
+    if (connection->is_full && !final)
+        return -ENOBUFS;
+    int r = varlink_buffer_append(&connection->output, message, VARLINK_REPLY_MAX);
     if (r < 0)
         return r;
-    if (first)
-        r = send_output(connection);
-    if (r == 0 && !final && varlink_buffer_length(&connection->output) > VARLINK_STREAM_MAX) {
-        connection->broken = true;
-        r = -ENOBUFS;
-    }
-    return r;
+    return first ? send_output(connection) : 0;
+}
+
+static void tell_room(struct varlink_connection *connection)
+{
+    struct varlink_call *call = connection->call;
+
+    if (!connection->is_full || connection->broken ||
+        varlink_buffer_length(&connection->output) > 0)
+        return;
+    connection->is_full = false;
+    if (call != NULL && call->room != NULL)
+        call->room(call, call->room_userdata);
 }
 
 /* Takes the message over. */
@@ -243,6 +255,13 @@ void varlink_call_on_end(struct varlink_call *call,
     call->ended_userdata = userdata;
 }
 
+void varlink_call_on_room(struct varlink_call *call,
+                          void (*room)(struct varlink_call *call, void *userdata), void *userdata)
+{
+    call->room = room;
+    call->room_userdata = userdata;
+}
+
 static int run_method(struct varlink_call *call)
 {
     const struct varlink_server *server = call->connection->server;
@@ -322,6 +341,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdat
     (void)fd;
     if (events & EPOLLOUT)
         (void)send_output(connection);
+    tell_room(connection);
     if (!is_ready(connection)) {
         if (events & (EPOLLHUP | EPOLLERR)) /* nobody is there to read an answer */
             connection->broken = true;

@@ -27,6 +27,7 @@ struct varlink_connection {
     struct varlink_call *call; /* the one to be answered; its keepers own it */
     bool at_end;               /* the client sends no more */
     bool broken;               /* to be closed from the loop */
+    bool is_full;              /* of a stream's: a reply was left out, and more will be */
     enum varlink_deadline deadline;
     uint64_t deadline_usec;
     uint64_t idle_usec; /* silent since; UINT64_MAX: it is not */

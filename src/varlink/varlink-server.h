@@ -115,8 +115,13 @@ void varlink_call_on_end(struct varlink_call *call,
  */
 int varlink_reply(struct varlink_call *call, json_t *parameters);
 /* One of several: the last is varlink_reply() or varlink_error(). Also -EPROTO when the client did
- * not ask for more than one; -ENOBUFS when it reads too slowly, and will be closed. */
+ * not ask for more than one; -ENOBUFS when it reads too slowly: this one is left out, as is every
+ * other until it has read all that is queued. */
 int varlink_reply_more(struct varlink_call *call, json_t *parameters);
+/* room() is called each time that replies were left out and there is room again: the place to say
+ * so. From the loop. */
+void varlink_call_on_room(struct varlink_call *call,
+                          void (*room)(struct varlink_call *call, void *userdata), void *userdata);
 int varlink_error(struct varlink_call *call, const char *error, json_t *parameters);
 /* InvalidParameter, with the name of the parameter. */
 int varlink_invalid_parameter(struct varlink_call *call, const char *name);

@@ -2,6 +2,7 @@
 """The control socket of hark run: what it tells, what it does, and that nobody can hurt by it."""
 
 import os
+import select
 import signal
 import socket
 import stat
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support import Control, ask, connect, is_listened_on, wait_until
+from support import Control, ask, connect, finish_load, is_listened_on, load, wait_until
 
 PAIR = {"foo.socket": "[Socket]\nListenStream={directory}/s\nAccept=yes\nMaxConnections=7\n",
         "foo@.service": "[Service]\nStandardInput=socket\nExecStart=/bin/cat\n"}
@@ -76,6 +77,40 @@ def test_exits_as_they_happen(run, directory):
             one = answer["parameters"]["exit"]
             assert answer["continues"] and (one["unit"], one["number"]) == ("foo", n)
             assert (one["code"], one["status"], one["failed"]) == ("exited", "0", False)
+
+
+def test_a_follower_that_does_not_read(run, directory):
+    """It is told how many it has missed, as soon as it reads, and goes on."""
+    pair = {"foo.socket": "[Socket]\nListenStream={directory}/s\nAccept=yes\n",
+            "foo@.service": "[Service]\nExecStart={helpers}/tiny\n"}
+    with run(pair, "foo.socket") as hark, hark.control("FollowExits", more=True) as follower:
+        first, total = None, 0
+        while first is None:  # until it follows, exits are nobody's
+            ask(directory / "s")
+            total += 1
+            if select.select([follower.socket], [], [], 0.05)[0]:
+                first = follower.answer()["parameters"]
+        seen, lost = [first["exit"]["number"]], 0
+
+        def read_one():
+            nonlocal lost
+            found = follower.answer()["parameters"]
+            lost += found["lost"] or 0
+            if found["exit"] is not None:
+                seen.append(found["exit"]["number"])
+
+        for more in (4000, 4000):
+            before = lost
+            finish_load(load(directory / "s", more), hark.notifications)
+            total += more
+            hark.notifications.wait_exits(total)
+            while len(seen) + lost < total - seen[0]:
+                read_one()
+            assert lost > before, "this is no test: all of them found room"
+        assert len(set(seen)) == len(seen)
+        ask(directory / "s")
+        read_one()
+        assert len(seen) + lost == total + 1 - seen[0] and seen[-1] == total
 
 
 def test_kill_a_handler(run, directory):

@@ -23,8 +23,8 @@ from typing import Any
 
 import pytest
 
-from support import (DEADLINE, HARK, ask, clean_environment, connect, is_alive, run_hark,
-                     wait_until, write_units)
+from support import (DEADLINE, HARK, ask, clean_environment, connect, finish_load, is_alive, load,
+                     run_hark, wait_until, write_units)
 
 CAT = "[Service]\nExecStart=/bin/cat\nStandardInput=socket\n"
 FALSE = "[Service]\nExecStart=/bin/false\nStandardInput=socket\n"
@@ -332,6 +332,30 @@ def ask_and_close(path: Path) -> None:
     with connect(path) as client:
         client.shutdown(socket.SHUT_WR)
         assert client.recv(10) == b""
+
+
+@pytest.mark.parametrize("is_json", [False, True])
+def test_follow_without_reading(served, directory, is_json):
+    """How many it has missed is said, and it goes on."""
+    options = ["--json"] if is_json else []
+    with reading("status", "--follow", *options, directory / "control") as process:
+        assert process.stdout
+        line = ""
+        while not line:
+            ask(directory / "b")
+            if select.select([process.stdout], [], [], 0.05)[0]:
+                line = process.stdout.readline()
+        os.kill(process.pid, signal.SIGSTOP)
+        finish_load(load(directory / "b", 4000, expect=""), served.notifications)
+        os.kill(process.pid, signal.SIGCONT)
+        lost = r'"lost": ?[1-9]' if is_json else r'hark ".*": \d+ exits were left out, '
+        while not re.search(lost, line):
+            line = process.stdout.readline()
+            assert line, "it has ended"
+        ask_and_close(directory / "e")
+        while "echo" not in line:
+            line = process.stdout.readline()
+            assert line, "it has ended"
 
 
 def test_follow_as_json(served, directory):
