@@ -152,11 +152,17 @@ static json_t *units_json(const struct supervisor *supervisor)
 {
     json_t *array = json_array();
 
-    for (uint32_t i = 0; i < supervisor->now.n_units && array != NULL; i++)
-        if (!append(array, unit_json(supervisor, supervisor->now.units[i]))) {
+    for (uint32_t i = 0; i < supervisor->now.n_units && array != NULL; i++) {
+        const struct unit *unit = supervisor->now.units[i];
+
+        /* Until the next reload it keeps its place, with nothing in it. */
+        if (unit->is_leaving && slots_used(supervisor->slots, i) == 0)
+            continue;
+        if (!append(array, unit_json(supervisor, unit))) {
             json_decref(array);
             return NULL;
         }
+    }
     return array;
 }
 

@@ -96,6 +96,24 @@ def test_numbers_of_a_unit_that_comes_back(reloadable, directory):  # noqa: F811
         assert len({(e.program, e.number) for e in exits}) == 2
 
 
+def test_a_unit_that_leaves_is_told_of_while_it_has_handlers(reloadable, directory):  # noqa: F811
+    hark, reloader = reloadable(accept_pair(ECHO))
+
+    def units():
+        return {(unit["name"], unit["accept"], unit["leaving"])
+                for unit in hark.control("GetStatus").result()["units"]}
+
+    with hark:
+        assert reloader.reload(service_pair("foo", "a", "/bin/sleep 1000"))
+        assert units() == {("a", False, False)}
+        connect(directory / "s").close()
+        sleeper = wait_until(hark.handlers)[0]
+        assert reloader.reload(accept_pair(ECHO))
+        assert units() == {("foo", True, False), ("a", False, True)}
+        os.kill(sleeper, signal.SIGKILL)
+        wait_until(lambda: units() == {("foo", True, False)})
+
+
 def test_the_answer_is_of_the_right_reload(reloadable, directory):  # noqa: F811
     """Who asks while one is under way is told of the next, which reads what is there now."""
     hark, reloader = reloadable(accept_pair("/bin/echo a"))
