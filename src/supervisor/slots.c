@@ -195,6 +195,10 @@ void slots_copy_counts(struct slots *to, uint32_t to_unit, const struct slots *f
     if (atomic_load(&source->refused) > atomic_load(&target->refused))
         atomic_store(&target->refused, atomic_load(&source->refused));
     memcpy(&target->triggers, &source->triggers, sizeof(target->triggers));
+    if (atomic_load(&source->avoid_usec) > atomic_load(&target->avoid_usec)) {
+        atomic_store(&target->avoid_usec, atomic_load(&source->avoid_usec));
+        target->n_avoided = source->n_avoided;
+    }
 }
 
 uint32_t slots_unit_of(const struct slots *slots, uint32_t slot)

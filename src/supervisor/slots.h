@@ -112,7 +112,8 @@ struct slots *slots_free(struct slots *slots);
 /* Moves a handler into another memory: its unit's part of that has room. Nobody else may use
  * either. The slot it has there. */
 uint32_t slots_move(struct slots *to, uint32_t unit, struct slots *from, uint32_t slot);
-/* A unit's numbers and windows, which go on; of two that become one, the greater ones. */
+/* A unit's numbers and windows, which go on, and until when it is avoided; of two that become one,
+ * the greater ones. */
 void slots_copy_counts(struct slots *to, uint32_t to_unit, const struct slots *from,
                        uint32_t from_unit);
 

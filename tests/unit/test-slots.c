@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <sys/mman.h>
 
+#include "basic/clock.h"
 #include "supervisor/slots.h"
 
 static struct slots *make(uint32_t first, uint32_t second)
@@ -283,6 +284,34 @@ TEST(each_unit_has_its_windows)
     slots->polls[4].count = 1; /* is in the memory */
     ASSERT_INT(slots->owners[0], 0);
     slots_free(slots);
+}
+
+/* When the unit may be served again, as fork servers see it. */
+static uint64_t avoided_until(const struct slots *slots, uint32_t unit)
+{
+    return slots->units[unit].avoid_usec;
+}
+
+TEST(a_unit_is_avoided_in_other_memory_too)
+{
+    const uint64_t now = 1000 * USEC_PER_SEC;
+    struct slots *from = make(1, 1), *to = make(1, 2), *same = make(1, 1);
+
+    for (int i = 0; i < 3; i++) {
+        slots_avoid(from, 1, now);
+        slots_avoid(same, 1, now);
+    }
+    slots_copy_counts(to, 0, from, 1);
+    slots_copy_counts(to, 0, from, 0); /* of two that become one, the one that is avoided */
+    ASSERT_INT(avoided_until(to, 0), avoided_until(from, 1));
+    ASSERT_INT(avoided_until(to, 1), 0);
+    /* The next time it is for longer still. */
+    slots_avoid(same, 1, now + USEC_PER_SEC);
+    slots_avoid(to, 0, now + USEC_PER_SEC);
+    ASSERT_INT(avoided_until(to, 0), avoided_until(same, 1));
+    slots_free(from);
+    slots_free(to);
+    slots_free(same);
 }
 
 TEST(refused_connections_are_news_once)
