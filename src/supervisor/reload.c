@@ -235,7 +235,7 @@ static void map_units(const struct supervisor *supervisor, uint32_t *map, uint32
     }
 }
 
-/* Puts the handlers into their places in new memory. */
+/* Puts the handlers into their places in new memory. That of before is ours no more then. */
 static int move_handlers(struct supervisor *supervisor, struct slots *slots, const uint32_t *units)
 {
     struct slots *before = supervisor->slots;
@@ -247,12 +247,9 @@ static int move_handlers(struct supervisor *supervisor, struct slots *slots, con
         free(told);
         return -ENOMEM;
     }
-    for (uint32_t i = 0; i < n; i++) {
-        uint64_t owner = atomic_load(&before->owners[i]);
-
-        if (owner != 0 && owner != SLOT_CLOSED)
+    for (uint32_t i = 0; i < n; i++)
+        if (slots_is_used(before, i))
             map[i] = slots_move(slots, units[slots_unit_of(before, i)], before, i);
-    }
     for (uint32_t i = 0; i < before->header->n_units; i++)
         if (units[i] != UINT32_MAX)
             slots_copy_counts(slots, units[i], before, i);
@@ -289,7 +286,6 @@ static int divide_anew(struct supervisor *supervisor)
         keep_none(supervisor);
         return r;
     }
-    slots_free(supervisor->slots);
     supervisor->slots = slots;
     server_pool_set_slots(supervisor->pool, slots);
     return 0;

@@ -177,7 +177,7 @@ uint32_t slots_move(struct slots *to, uint32_t unit, struct slots *from, uint32_
     while (atomic_load(&to->owners[at]) != 0)
         at++;
     memcpy(&to->records[at], &from->records[slot], sizeof(to->records[at]));
-    /* How far it comes from now on it writes elsewhere; it was a handler, that much is known. */
+    /* How far it comes from now on it writes elsewhere, and it is not to be hurried from here. */
     if (atomic_load(&to->records[at].step) < SPAWN_EXEC)
         atomic_store(&to->records[at].step, SPAWN_EXEC);
     atomic_store(&to->owners[at], atomic_load(&from->owners[slot]));
@@ -210,15 +210,20 @@ uint32_t slots_unit_of(const struct slots *slots, uint32_t slot)
     return unit;
 }
 
+bool slots_is_used(const struct slots *slots, uint32_t slot)
+{
+    uint64_t owner = atomic_load_explicit(&slots->owners[slot], memory_order_relaxed);
+
+    return owner != 0 && owner != SLOT_CLOSED;
+}
+
 uint32_t slots_used(const struct slots *slots, uint32_t unit)
 {
     const struct slots_unit *u = &slots->units[unit];
     uint32_t used = 0;
 
-    for (uint32_t i = u->first; i < u->first + u->n; i++) {
-        uint64_t owner = atomic_load_explicit(&slots->owners[i], memory_order_relaxed);
-        used += owner != 0 && owner != SLOT_CLOSED;
-    }
+    for (uint32_t i = u->first; i < u->first + u->n; i++)
+        used += slots_is_used(slots, i);
     return used;
 }
 

@@ -110,7 +110,8 @@ int slots_attach(int fd, struct slots **ret_slots);
 struct slots *slots_free(struct slots *slots);
 
 /* Moves a handler into another memory: its unit's part of that has room. Nobody else may use
- * either. The slot it has there. */
+ * either, but a child that has not become its program may write to its record still: former-slots.h
+ * is about those. The slot it has there. */
 uint32_t slots_move(struct slots *to, uint32_t unit, struct slots *from, uint32_t slot);
 /* A unit's numbers and windows, which go on, and until when it is avoided; of two that become one,
  * the greater ones. */
@@ -119,7 +120,9 @@ void slots_copy_counts(struct slots *to, uint32_t to_unit, const struct slots *f
 
 /* The unit a slot belongs to. */
 uint32_t slots_unit_of(const struct slots *slots, uint32_t slot);
-/* How many slots of the unit are not free. */
+/* Whether it is reserved or taken. */
+bool slots_is_used(const struct slots *slots, uint32_t slot);
+/* How many of the unit are. */
 uint32_t slots_used(const struct slots *slots, uint32_t unit);
 
 /* Fork server: takes a free slot of the unit, searching from *hint, which moves on. -EBUSY: none,

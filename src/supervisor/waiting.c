@@ -15,7 +15,8 @@
 
 #include "basic/cleanup.h"
 #include "basic/clock.h"
-#include "basic/io.h"
+#include "supervisor/former-slots.h"
+#include "supervisor/process-stat.h"
 
 #define BATCH_USEC   (5 * USEC_PER_MSEC)
 #define YOUNG_USEC   (100 * USEC_PER_MSEC)
@@ -33,6 +34,7 @@ struct young {
 
 struct waiting {
     struct slots *slots;
+    struct former_slots *former;
     struct waiting_callbacks callbacks;
     int epoll_fd; /* signal_fd and pidfds */
     int signal_fd, wake_fd;
@@ -76,21 +78,10 @@ static bool ask(struct waiting *waiting, uint32_t slot)
         return false;
     const struct handler_exit end = {
         .pid = pid, .code = info.si_code, .status = info.si_status, .end_usec = monotonic_usec()};
+    former_slots_end(&waiting->former, waiting->slots, slot);
     waiting->callbacks.on_exit(waiting->callbacks.userdata, slot, &end);
     forget(waiting, slot);
     return true;
-}
-
-/* The letter of /proc/PID/stat, behind the name in parentheses, which may hold anything. */
-static char process_state(pid_t pid)
-{
-    char path[32], text[256];
-
-    (void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    if (pid <= 0 || read_text_file(path, text, sizeof(text)) < 0)
-        return 0;
-    const char *end = strrchr(text, ')');
-    return end != NULL && end[1] == ' ' ? end[2] : 0;
 }
 
 /* Its creator, when that waits for it: in the state of vfork(2), not stopped by somebody after it.
@@ -402,10 +393,11 @@ bool waiting_has_half_made(const struct waiting *waiting)
     return false;
 }
 
-static void move_children(struct waiting *waiting, const uint32_t *map, uint64_t *known,
+/* n: how many slots there were before. */
+static void move_children(struct waiting *waiting, const uint32_t *map, uint32_t n, uint64_t *known,
                           int *pidfds)
 {
-    for (uint32_t i = 0; i < waiting->slots->header->n_slots; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         struct epoll_event event = {.events = EPOLLIN, .data.u32 = map[i]};
 
         if (waiting->known[i] == 0)
@@ -431,16 +423,18 @@ int waiting_move(struct waiting *waiting, struct slots *slots, const uint32_t *m
         waiting->young = young;
     if (known == NULL || pidfds == NULL || young == NULL)
         return -ENOMEM;
+    atomic_store(&slots->header->looks_begun, atomic_load(&waiting->slots->header->looks_begun));
+    atomic_store(&slots->header->looks_done, atomic_load(&waiting->slots->header->looks_done));
+    atomic_store(&slots->header->supervisor_asleep, waiting->awake ? 0 : 1);
+    if (former_slots_add(&waiting->former, waiting->slots, map, waiting->pidfds) < 0)
+        return -ENOMEM;
+    waiting->slots = slots;
     memset(pidfds, -1, n * sizeof(*pidfds));
-    move_children(waiting, map, known, pidfds);
+    move_children(waiting, map, before, known, pidfds);
     free(waiting->known);
     free(waiting->pidfds);
     waiting->known = take_pointer(&known);
     waiting->pidfds = take_pointer(&pidfds);
-    atomic_store(&slots->header->looks_begun, atomic_load(&waiting->slots->header->looks_begun));
-    atomic_store(&slots->header->looks_done, atomic_load(&waiting->slots->header->looks_done));
-    atomic_store(&slots->header->supervisor_asleep, waiting->awake ? 0 : 1);
-    waiting->slots = slots;
     return 0;
 }
 
@@ -467,6 +461,7 @@ struct waiting *waiting_free(struct waiting *waiting)
     free(waiting->known);
     free(waiting->pidfds);
     free(waiting->young);
+    former_slots_free(waiting->former);
     free(waiting);
     return NULL;
 }

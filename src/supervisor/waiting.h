@@ -59,7 +59,8 @@ struct waiting *waiting_free(struct waiting *waiting);
 /* Whether a child stands between its creation and its program: it writes to its record still. */
 bool waiting_has_half_made(const struct waiting *waiting);
 /* The handlers are in other memory now: those of slot i of the old in slot map[i] of the new. The
- * old must still be there. 0, or -ENOMEM, and everything is as before. */
+ * old is taken over, because of children that write there still. 0, or -ENOMEM, and everything is
+ * as before. */
 int waiting_move(struct waiting *waiting, struct slots *slots, const uint32_t *map);
 
 /* The eventfd that fork servers write to. */

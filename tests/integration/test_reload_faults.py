@@ -2,6 +2,7 @@
 """What once went wrong with reloads."""
 
 import os
+import shutil
 import signal
 import socket
 
@@ -252,6 +253,44 @@ def test_a_child_that_stands_still(reloadable, directory):  # noqa: F811
         waker = os.open(directory / "fifo", os.O_RDWR | os.O_NONBLOCK)
         wait_until(hark.handlers)
         os.close(waker)
+
+
+@pytest.mark.parametrize("reloads,age", [(1, 0), (1, 500_000), (3, 0)])
+def test_why_a_child_that_stood_still_has_failed(reloadable, directory,  # noqa: F811
+                                                 reloads, age):
+    """It writes that where the slots were before, however long it has stood there."""
+    os.mkfifo(directory / "fifo")
+    shutil.copy("/bin/sleep", directory / "program")
+    wait = "StandardInput=file:{directory}/fifo\n"
+
+    def units(limit):
+        return {**accept_pair("/bin/echo a", f"MaxConnections={limit}"),
+                **service_pair("bar", "bar", "{directory}/program 1000", wait, "{directory}/1"),
+                **service_pair("baz", "baz", "{directory}/program 1000", wait, "{directory}/2")}
+
+    hark, reloader = reloadable(units(4), "foo.socket", "bar.socket", "baz.socket")
+    with hark:
+        for name in "12":
+            connect(directory / name).close()
+        found = wait_until(lambda: len(h := [
+            h for h in hark.control("ListHandlers").result()["handlers"]
+            if h["step"] == "standard input" and h["age_usec"] >= age]) == 2 and h)
+        killed, failed = (h["pid"] for h in found)
+        for n in range(reloads):
+            assert reloader.reload(units(5 + n))
+
+        def end_of(pid):
+            return hark.notifications.wait_for(
+                lambda: next((e for e in hark.notifications.exits if e.pid == pid), None))
+
+        os.kill(killed, signal.SIGKILL)
+        assert end_of(killed).status == "KILL"
+        (directory / "program").unlink()
+        waker = os.open(directory / "fifo", os.O_RDWR | os.O_NONBLOCK)
+        end = end_of(failed)
+        os.close(waker)
+        assert (end.status, end.step, end.error) == ("203", "exec", "ENOENT")
+        assert f"(pid {killed}) was killed by KILL in its set-up: standard input" in hark.stderr()
 
 
 def test_a_manager_that_did_not_read(reloadable):  # noqa: F811
