@@ -12,7 +12,9 @@
  * listener that is wanted as before is handed over as it is; connections wait in its backlog while
  * there is no server. Running handlers stay the supervisor's children, and in the slots of their
  * unit; the number of slots may change, so that they move, which is only possible while nobody else
- * writes there: fork servers, or children that are half-made.
+ * writes there: fork servers, or children that are half-made. One that is stuck is killed after a
+ * second, and not waited for when even that does not end it; the servers leave after that, so that
+ * all others are served meanwhile.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -25,8 +27,11 @@
 #include "supervisor/supervisor-state.h"
 
 #define HALF_MADE_USEC (5 * USEC_PER_MSEC)
+/* For children that are stuck, with servers that serve: others may get stuck meanwhile. */
+#define PATIENCE_USEC (3 * USEC_PER_SEC)
 
 static void renew(struct supervisor *supervisor);
+static void start_next_socket(struct supervisor *supervisor);
 
 /* ---- What is not served any more ------------------------------------------------------------- */
 
@@ -111,6 +116,7 @@ void supervisor_end_reload(struct supervisor *supervisor, bool done)
     struct reload *reload = &supervisor->reload;
     bool again = reload->again;
 
+    reload->waiter = sd_event_source_disable_unref(reload->waiter);
     if (reload->state != RELOAD_NONE) {
         reload->state = RELOAD_NONE;
         if (done)
@@ -400,8 +406,17 @@ static int on_half_made(sd_event_source *source, uint64_t usec, void *userdata)
     (void)usec;
     supervisor->reload.waiter = sd_event_source_disable_unref(supervisor->reload.waiter);
     waiting_look(supervisor->waiting);
-    renew(supervisor);
+    if (supervisor->reload.state == RELOAD_STARTING)
+        start_next_socket(supervisor);
+    else
+        renew(supervisor);
     return 0;
+}
+
+static void look_soon(struct supervisor *supervisor)
+{
+    (void)sd_event_add_time_relative(supervisor->event, &supervisor->reload.waiter, CLOCK_MONOTONIC,
+                                     HALF_MADE_USEC, USEC_PER_MSEC, on_half_made, supervisor);
 }
 
 /* No server is there any more. */
@@ -412,8 +427,7 @@ static void renew(struct supervisor *supervisor)
     if (reload->state != RELOAD_EMPTYING || reload->waiter != NULL)
         return;
     if (waiting_has_half_made(supervisor->waiting)) {
-        (void)sd_event_add_time_relative(supervisor->event, &reload->waiter, CLOCK_MONOTONIC,
-                                         HALF_MADE_USEC, USEC_PER_MSEC, on_half_made, supervisor);
+        look_soon(supervisor);
         return;
     }
     int divided = divide_anew(supervisor);
@@ -426,6 +440,22 @@ static void renew(struct supervisor *supervisor)
         log_error("cannot start fork servers after a reload: %s; trying again", strerror(-r));
     if (divided < 0)
         fail(supervisor);
+}
+
+/* Servers that left now would leave everybody waiting until a child that is stuck has been killed.
+ */
+static bool is_held_up(struct supervisor *supervisor)
+{
+    struct reload *reload = &supervisor->reload;
+
+    if (reload->waiter != NULL)
+        return true;
+    if (reload->patience_usec == 0)
+        reload->patience_usec = monotonic_usec() + PATIENCE_USEC;
+    if (!waiting_has_stuck(supervisor->waiting) || monotonic_usec() > reload->patience_usec)
+        return false;
+    look_soon(supervisor);
+    return reload->waiter != NULL;
 }
 
 static void start_next_socket(struct supervisor *supervisor)
@@ -446,6 +476,8 @@ static void start_next_socket(struct supervisor *supervisor)
         server_pool_renew(supervisor->pool);
         return;
     }
+    if (is_held_up(supervisor))
+        return;
     supervisor->reload.state = RELOAD_EMPTYING;
     server_pool_dismiss(supervisor->pool);
     if (server_pool_is_empty(supervisor->pool))
@@ -487,6 +519,7 @@ void supervisor_reload(struct supervisor *supervisor)
         return;
     }
     reload->state = RELOAD_STARTING;
+    reload->patience_usec = 0;
     log_tap_begin(&reload->tap);
     supervisor_tell_reloading(supervisor);
     if (options->reload(options->userdata, supervisor, &supervisor->next.owner) < 0) {

@@ -44,6 +44,7 @@ struct reload {
     enum reload_state state;
     bool again;              /* asked for meanwhile */
     sd_event_source *waiter; /* for children that are half-made */
+    uint64_t patience_usec;  /* until then for those that are stuck, while servers serve */
     sd_event_source *sweeper;
     struct log_tap tap; /* why it fails */
 };

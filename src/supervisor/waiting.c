@@ -28,8 +28,8 @@
 
 struct young {
     uint32_t slot;
-    bool told;                 /* was said to be stuck */
-    uint64_t interrupted_usec; /* when it got its first SIGURG */
+    uint64_t interrupted_usec; /* when it got its first SIGURG … */
+    uint64_t killed_usec;      /* … and SIGKILL, because it was stuck */
 };
 
 struct waiting {
@@ -142,9 +142,10 @@ static void hurry(struct waiting *waiting, struct young *young, uint64_t now, ui
         !half_made(waiting, young->slot))
         return;
     signal_child(&waiting->slots->records[young->slot], SIGKILL);
-    if (!young->told)
+    if (young->killed_usec == 0) {
+        young->killed_usec = now;
         waiting->callbacks.on_stuck(waiting->callbacks.userdata, young->slot);
-    young->told = true;
+    }
     if (age > 2 * STUCK_USEC) { /* SIGKILL does not end it; its creator can be ended */
         pid_t creator = waiting_creator(waiting, young->slot);
         if (creator > 0) {
@@ -377,9 +378,29 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 /* ---- Moving ------------------------------------------------------------------------------------
  */
 
+/* SIGKILL has not ended it for a second: the kernel keeps it (state D, or frozen), and lets it end,
+ * but do nothing more. */
+static bool is_beyond_help(const struct young *young, uint64_t now)
+{
+    return young->killed_usec != 0 && now > young->killed_usec + STUCK_USEC;
+}
+
+/* One that was created since the last look. */
+static bool has_unknown(const struct waiting *waiting)
+{
+    const struct slots *slots = waiting->slots;
+
+    for (uint32_t slot = 0; slot < slots->header->n_slots; slot++)
+        if (slots_is_used(slots, slot) && atomic_load(&slots->records[slot].pid) > 0 &&
+            waiting->known[slot] != atomic_load(&slots->owners[slot]))
+            return true;
+    return false;
+}
+
 bool waiting_has_half_made(const struct waiting *waiting)
 {
     const struct slots *slots = waiting->slots;
+    uint64_t now = monotonic_usec();
 
     for (uint32_t i = 0; i < waiting->n_young; i++) {
         uint32_t slot = waiting->young[i].slot;
@@ -387,7 +408,22 @@ bool waiting_has_half_made(const struct waiting *waiting)
         /* One with memory of its own may take for ever: slots_move() knows. */
         bool may_take_time = atomic_load(&slots->units[slots_unit_of(slots, slot)].unhurried) != 0;
 
-        if (step <= SPAWN_ADMISSION || (step < SPAWN_EXEC && !may_take_time))
+        if (!is_beyond_help(&waiting->young[i], now) &&
+            (step <= SPAWN_ADMISSION || (step < SPAWN_EXEC && !may_take_time)))
+            return true;
+    }
+    return has_unknown(waiting);
+}
+
+bool waiting_has_stuck(const struct waiting *waiting)
+{
+    uint64_t now = monotonic_usec();
+
+    for (uint32_t i = 0; i < waiting->n_young; i++) {
+        const struct young *young = &waiting->young[i];
+
+        if (now > waiting->slots->records[young->slot].start_usec + YOUNG_USEC &&
+            !is_beyond_help(young, now) && half_made(waiting, young->slot))
             return true;
     }
     return false;

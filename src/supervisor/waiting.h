@@ -56,8 +56,12 @@ int waiting_new(sd_event *event, struct slots *slots, const struct waiting_callb
                 struct waiting **ret_waiting);
 struct waiting *waiting_free(struct waiting *waiting);
 
-/* Whether a child stands between its creation and its program: it writes to its record still. */
+/* Whether a child stands between its creation and its program: it writes to its record still. When
+ * there are no servers that is over after some seconds: who does not get on is killed, and who even
+ * so does not end will write nothing more. */
 bool waiting_has_half_made(const struct waiting *waiting);
+/* Whether one has stood there for longer than is usual, so that this may take as long. */
+bool waiting_has_stuck(const struct waiting *waiting);
 /* The handlers are in other memory now: those of slot i of the old in slot map[i] of the new. The
  * old is taken over, because of children that write there still. 0, or -ENOMEM, and everything is
  * as before. */

@@ -114,6 +114,32 @@ def test_a_dead_mount(run, directory, key, step, how):
 
 
 @pytest.mark.root
+def test_a_reload_while_a_mount_is_dead(run, directory):
+    """Slots are divided anew though a child cannot even be killed; the others are served all the
+    while, and what became of that child is told when the mount lets go of it."""
+    with dying_mount(run, directory, "WorkingDirectory={directory}/m/d") as (hark, die):
+        def stuck_children() -> list[int]:
+            return [h["pid"] for h in hark.control("ListHandlers").result()["handlers"]
+                    if h["unit"] == "bad"]
+
+        hark.notifications.wait_exits(2)
+        die("s")
+        with connect(directory / "bad"):
+            child = wait_until(stuck_children)[0]
+            for limit in (5, 6):
+                path = directory / "units/good.socket"
+                path.write_text(f"[Socket]\nListenStream={directory}/good\nAccept=yes\n"
+                                f"MaxConnections={limit}\n")
+                with hark.control("Reload") as reload:
+                    while not select.select([reload.socket], [], [], 0.01)[0]:
+                        assert answers(directory / "good"), hark.autopsy()
+                    reload.result()
+                assert answers(directory / "good"), hark.autopsy()
+                assert child in stuck_children()
+    assert f"(pid {child}) was killed by KILL in its set-up: working directory" in hark.stderr()
+
+
+@pytest.mark.root
 @pytest.mark.parametrize("key", [
     "EnvironmentFile={directory}/m/file",
     "[Unit]\nConditionPathExists={directory}/m/file"])
