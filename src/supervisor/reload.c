@@ -241,31 +241,43 @@ static void map_units(const struct supervisor *supervisor, uint32_t *map, uint32
     }
 }
 
+/* Fills map: where each slot of before is then. units: where each unit is. */
+static int move_slots(struct slots *slots, struct slots *before, const uint32_t *units,
+                      uint32_t *map)
+{
+    cleanup_free uint32_t *hints = calloc(slots->header->n_units, sizeof(*hints));
+
+    if (hints == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < before->header->n_units; i++) {
+        const struct slots_unit *unit = &before->units[i];
+
+        for (uint32_t slot = unit->first; slot < unit->first + unit->n; slot++)
+            if (slots_is_used(before, slot))
+                map[slot] = slots_move(slots, units[i], before, slot, &hints[units[i]]);
+        if (units[i] != UINT32_MAX)
+            slots_copy_counts(slots, units[i], before, i);
+    }
+    return 0;
+}
+
 /* Puts the handlers into their places in new memory. That of before is ours no more then. */
 static int move_handlers(struct supervisor *supervisor, struct slots *slots, const uint32_t *units)
 {
     struct slots *before = supervisor->slots;
     uint32_t n = before->header->n_slots;
     cleanup_free uint32_t *map = calloc(n, sizeof(*map));
-    uint64_t *told = calloc(slots->header->n_slots, sizeof(*told));
+    cleanup_free uint64_t *told = calloc(slots->header->n_slots, sizeof(*told));
 
-    if (map == NULL || told == NULL) {
-        free(told);
+    if (map == NULL || told == NULL)
         return -ENOMEM;
-    }
-    for (uint32_t i = 0; i < n; i++)
-        if (slots_is_used(before, i))
-            map[i] = slots_move(slots, units[slots_unit_of(before, i)], before, i);
-    for (uint32_t i = 0; i < before->header->n_units; i++)
-        if (units[i] != UINT32_MAX)
-            slots_copy_counts(slots, units[i], before, i);
-    int r = waiting_move(supervisor->waiting, slots, map);
-    if (r < 0) {
-        free(told);
+    int r = move_slots(slots, before, units, map);
+    if (r >= 0)
+        r = waiting_move(supervisor->waiting, slots, map);
+    if (r < 0)
         return r;
-    }
     free(supervisor->told);
-    supervisor->told = told;
+    supervisor->told = take_pointer(&told);
     return 0;
 }
 

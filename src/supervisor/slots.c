@@ -170,12 +170,11 @@ int slots_attach(int fd, struct slots **ret_slots)
     return 0;
 }
 
-uint32_t slots_move(struct slots *to, uint32_t unit, struct slots *from, uint32_t slot)
+uint32_t slots_move(struct slots *to, uint32_t unit, struct slots *from, uint32_t slot,
+                    uint32_t *hint)
 {
-    uint32_t at = to->units[unit].first;
+    uint32_t at = to->units[unit].first + (*hint)++;
 
-    while (atomic_load(&to->owners[at]) != 0)
-        at++;
     memcpy(&to->records[at], &from->records[slot], sizeof(to->records[at]));
     /* How far it comes from now on it writes elsewhere, and it is not to be hurried from here. */
     if (atomic_load(&to->records[at].step) < SPAWN_EXEC)

@@ -111,8 +111,9 @@ struct slots *slots_free(struct slots *slots);
 
 /* Moves a handler into another memory: its unit's part of that has room. Nobody else may use
  * either, but a child that has not become its program may write to its record still: former-slots.h
- * is about those. The slot it has there. */
-uint32_t slots_move(struct slots *to, uint32_t unit, struct slots *from, uint32_t slot);
+ * is about those. *hint is the unit's, 0 at first. The slot it has there. */
+uint32_t slots_move(struct slots *to, uint32_t unit, struct slots *from, uint32_t slot,
+                    uint32_t *hint);
 /* A unit's numbers and windows, which go on, and until when it is avoided; of two that become one,
  * the greater ones. */
 void slots_copy_counts(struct slots *to, uint32_t to_unit, const struct slots *from,

@@ -286,6 +286,31 @@ TEST(each_unit_has_its_windows)
     slots_free(slots);
 }
 
+TEST(handlers_that_move_have_a_slot_each)
+{
+    const struct slots_request requests[] = {{.n_slots = 1, .n_living = 1},
+                                             {.n_slots = 2, .n_living = 5}};
+    struct slots *from = make(3, 3), *to;
+    uint32_t hints[2] = {0};
+    bool seen[6] = {false};
+
+    ASSERT_OK(slots_new(requests, 2, 1, &to));
+    for (uint32_t i = 0; i < 6; i++) {
+        uint32_t slot = take(from, i / 3, slot_key(1, i), (pid_t)(100 + i)), unit = i != 2;
+        uint32_t at = slots_move(to, unit, from, slot, &hints[unit]);
+
+        ASSERT_INT(slots_unit_of(to, at), unit);
+        ASSERT(!seen[at]);
+        seen[at] = true;
+        ASSERT_INT(to->records[at].pid, (pid_t)(100 + i));
+        ASSERT(to->owners[at] == slot_key(1, i));
+    }
+    ASSERT_INT(slots_used(to, 0), 1);
+    ASSERT_INT(slots_used(to, 1), 5);
+    slots_free(from);
+    slots_free(to);
+}
+
 /* When the unit may be served again, as fork servers see it. */
 static uint64_t avoided_until(const struct slots *slots, uint32_t unit)
 {
