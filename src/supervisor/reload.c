@@ -261,6 +261,17 @@ static int move_slots(struct slots *slots, struct slots *before, const uint32_t 
     return 0;
 }
 
+/* Also from a unit to its template and back (Accept=): they are reported under the same name. */
+static void continue_numbers(const struct supervisor *supervisor, struct slots *slots)
+{
+    const struct serving *now = &supervisor->now, *next = &supervisor->next;
+
+    for (uint32_t i = 0; i < now->n_units; i++)
+        for (uint32_t j = 0; j < next->n_units; j++)
+            if (strcmp(now->units[i]->name, next->units[j]->name) == 0)
+                slots_copy_number(slots, j, supervisor->slots, i);
+}
+
 /* Puts the handlers into their places in new memory. That of before is ours no more then. */
 static int move_handlers(struct supervisor *supervisor, struct slots *slots, const uint32_t *units)
 {
@@ -271,6 +282,7 @@ static int move_handlers(struct supervisor *supervisor, struct slots *slots, con
 
     if (map == NULL || told == NULL)
         return -ENOMEM;
+    continue_numbers(supervisor, slots);
     int r = move_slots(slots, before, units, map);
     if (r >= 0)
         r = waiting_move(supervisor->waiting, slots, map);

@@ -189,8 +189,6 @@ void slots_copy_counts(struct slots *to, uint32_t to_unit, const struct slots *f
     struct slots_unit *target = &to->units[to_unit];
     const struct slots_unit *source = &from->units[from_unit];
 
-    if (atomic_load(&source->instance) > atomic_load(&target->instance))
-        atomic_store(&target->instance, atomic_load(&source->instance));
     if (atomic_load(&source->refused) > atomic_load(&target->refused))
         atomic_store(&target->refused, atomic_load(&source->refused));
     memcpy(&target->triggers, &source->triggers, sizeof(target->triggers));
@@ -198,6 +196,15 @@ void slots_copy_counts(struct slots *to, uint32_t to_unit, const struct slots *f
         atomic_store(&target->avoid_usec, atomic_load(&source->avoid_usec));
         target->n_avoided = source->n_avoided;
     }
+}
+
+void slots_copy_number(struct slots *to, uint32_t to_unit, const struct slots *from,
+                       uint32_t from_unit)
+{
+    uint64_t number = atomic_load(&from->units[from_unit].instance);
+
+    if (number > atomic_load(&to->units[to_unit].instance))
+        atomic_store(&to->units[to_unit].instance, number);
 }
 
 uint32_t slots_unit_of(const struct slots *slots, uint32_t slot)

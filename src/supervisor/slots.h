@@ -114,9 +114,12 @@ struct slots *slots_free(struct slots *slots);
  * is about those. *hint is the unit's, 0 at first. The slot it has there. */
 uint32_t slots_move(struct slots *to, uint32_t unit, struct slots *from, uint32_t slot,
                     uint32_t *hint);
-/* A unit's numbers and windows, which go on, and until when it is avoided; of two that become one,
+/* A unit's counts and windows, which go on, and until when it is avoided; of two that become one,
  * the greater ones. */
 void slots_copy_counts(struct slots *to, uint32_t to_unit, const struct slots *from,
+                       uint32_t from_unit);
+/* What is started of to_unit has no number that from_unit has had. */
+void slots_copy_number(struct slots *to, uint32_t to_unit, const struct slots *from,
                        uint32_t from_unit);
 
 /* The unit a slot belongs to. */

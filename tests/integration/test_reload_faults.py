@@ -97,6 +97,23 @@ def test_numbers_of_a_unit_that_comes_back(reloadable, directory):  # noqa: F811
         assert len({(e.program, e.number) for e in exits}) == 2
 
 
+def test_numbers_when_accept_goes_to_and_fro(reloadable, directory):  # noqa: F811
+    """None comes twice, though nothing of before is left."""
+    hark, reloader = reloadable(accept_pair("/bin/echo a"))
+    service = {"foo.socket": "[Socket]\nListenStream={directory}/s\nRemoveOnStop=yes\n",
+               "foo.service": f"[Service]\nExecStart={SAY % 'b'}\n"}
+    with hark:
+        assert ask(directory / "s") == b"a\n"
+        hark.notifications.wait_exits(1)
+        assert reloader.reload(service)
+        assert ask(directory / "s") == b"b"
+        hark.notifications.wait_exits(2)
+        assert reloader.reload(accept_pair("/bin/echo a"))
+        assert ask(directory / "s") == b"a\n"
+        exits = hark.notifications.wait_exits(3)
+        assert [e.number for e in exits] == [0, 1, 2]
+
+
 def test_a_unit_that_leaves_is_told_of_while_it_has_handlers(reloadable, directory):  # noqa: F811
     hark, reloader = reloadable(accept_pair(ECHO))
 
