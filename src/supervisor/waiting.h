@@ -11,7 +11,8 @@
  * subreaper) are found by a rare look at all.
  *
  * It also enforces the one-second rule: a child that has not become its program by then is killed,
- * because its creator stands still for it.
+ * because its creator stands still for it. A second in which we looked: after a machine or a
+ * container stood still everybody has all of it still. And not a child that is ready to run.
  */
 #pragma once
 

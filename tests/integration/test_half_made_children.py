@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from support import (HELPERS, SANITIZED, Hark, ask, connect, free_port, libc, receive_all,
-                     wait_until)
+from support import (HELPERS, SANITIZED, Hark, ask, children_of, connect, free_port, libc,
+                     receive_all, wait_until)
 
 NOBODY_ELSE = 1_100_000 + os.getpid()  # a user without any other process
 CLONE_VM, CLONE_VFORK, CLONE_PARENT = 0x100, 0x4000, 0x8000
@@ -193,6 +193,28 @@ def test_a_file_that_became_a_fifo(run, directory, key, step, text):
         file.unlink()
         file.write_text(text)
         assert ask(directory / "bad") == b"ok\n"
+
+
+def test_a_pause_of_hark_is_not_the_childs(run, directory):
+    """A machine or a container that stood still for seconds: a child that is half-made when it goes
+    on has its second still, and its connection is served."""
+    file = directory / "file"
+    file.write_text("in")
+    with run(two_units("StandardInput=file:{directory}/file"), "bad.socket",
+             "good.socket") as hark:
+        assert ask(directory / "bad") == b"ok\n"
+        servers = hark.servers()
+        file.unlink()
+        os.mkfifo(file)
+        with connect(directory / "bad") as client:
+            wait_until(lambda: [p for p in children_of(hark.pid) if p.pid not in servers])
+            os.kill(hark.pid, signal.SIGSTOP)
+            time.sleep(1.5)
+            os.kill(hark.pid, signal.SIGCONT)
+            hark.control("GetStatus").result()  # it runs, and has seen what time it is
+            os.close(os.open(file, os.O_WRONLY))
+            assert receive_all(client) == b"ok\n"
+        assert not stuck_steps(hark)
 
 
 # ---- Stopped by somebody ---------------------------------------------------------------------

@@ -205,6 +205,14 @@ static void run_until_asleep(void)
         ASSERT(monotonic_usec() < deadline);
 }
 
+static void run_for(uint64_t usec)
+{
+    uint64_t until = monotonic_usec() + usec;
+
+    while (monotonic_usec() < until)
+        ASSERT_OK(sd_event_run(event, 100 * USEC_PER_MSEC));
+}
+
 static void assert_no_wakeups(void)
 {
     uint64_t end_usec = monotonic_usec() + 300 * USEC_PER_MSEC, now;
@@ -511,9 +519,7 @@ TEST(who_is_half_made_for_less_is_left_alone)
 {
     begin(4);
     uint32_t slot = fake(SPAWN_DIRECTORY, 0, stand);
-    uint64_t until = monotonic_usec() + 300 * USEC_PER_MSEC;
-    while (monotonic_usec() < until)
-        ASSERT_OK(sd_event_run(event, 100 * USEC_PER_MSEC));
+    run_for(300 * USEC_PER_MSEC);
     ASSERT_INT(n_exits, 0);
     slots->records[slot].step = SPAWN_EXEC; /* it is a program now, and may live */
     slots->records[slot].start_usec -= 2 * USEC_PER_SEC;
@@ -522,6 +528,42 @@ TEST(who_is_half_made_for_less_is_left_alone)
     ASSERT_INT(n_stuck, 0);
     ASSERT_CALL(kill(pid_in_slot[slot], SIGKILL));
     run_until_exits(1);
+    end();
+}
+
+/* A machine, a container or just hark that stood still: the child could do nothing meanwhile, or
+ * nobody saw that it did something. */
+TEST(a_second_in_which_nobody_looked_does_not_count)
+{
+    begin(4);
+    uint32_t slot = fake(SPAWN_DIRECTORY, 5 * USEC_PER_SEC, stand);
+    run_for(300 * USEC_PER_MSEC);
+    ASSERT_INT(n_exits, 0);
+    usleep(1200 * USEC_PER_MSEC);
+    run_for(300 * USEC_PER_MSEC);
+    ASSERT_INT(n_exits, 0);
+    run_until_exits(1); /* but it is not forgotten */
+    ASSERT_INT(exits_in_slot[slot], 1);
+    ASSERT_INT(n_stuck, 1);
+    end();
+}
+
+static void spin(void)
+{
+    while (true)
+        (void)getppid();
+}
+
+TEST(who_only_waits_for_a_processor_is_left_alone)
+{
+    begin(4);
+    uint32_t slot = fake(SPAWN_DIRECTORY, 0, spin);
+    run_for(2 * USEC_PER_SEC);
+    ASSERT_INT(n_exits, 0);
+    ASSERT_INT(n_stuck, 0);
+    ASSERT_CALL(kill(pid_in_slot[slot], SIGSTOP));
+    run_until_exits(1);
+    ASSERT_INT(n_stuck, 1);
     end();
 }
 
