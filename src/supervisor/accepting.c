@@ -20,8 +20,9 @@
 #define BACK_OFF_USEC (100 * USEC_PER_MSEC)
 
 /* A client can know of the end of a handler, by its connection, before the supervisor does, which
- * frees the slot: so long a connection waits for one before it is refused. When all that time, and
- * ten times as long, somebody has waited, it is refused though a slot may be about to be freed. */
+ * frees the slot: so long a connection waits for one before it is refused, and until the supervisor
+ * has looked. When all that time, and ten times as long, somebody has waited, it is refused though
+ * a slot may be about to be freed. */
 #define GRACE_USEC     (15 * USEC_PER_MSEC)
 #define GRACE_MAX_USEC (10 * GRACE_USEC)
 #define ROOM_LOOKS_MAX 256           /* slots: a look costs some system calls */
@@ -89,7 +90,7 @@ void fork_server_stop_watching_all(struct fork_server *server)
 void fork_server_on_poke(struct fork_server *server)
 {
     for (size_t i = 0; i < server->n_endpoints; i++)
-        if (server->endpoints[i].full_usec != 0) /* there may be room now */
+        if (server->endpoints[i].is_full) /* there may be room now */
             server->endpoints[i].paused_usec = 0;
     fork_server_watch_all(server);
 }
@@ -181,7 +182,7 @@ static void end_pause(struct fork_server *server, uint32_t number)
     struct endpoint *endpoint = &server->endpoints[number];
 
     endpoint->paused_usec = 0;
-    if (endpoint->full_usec != 0 && somebody_waits(endpoint))
+    if (endpoint->is_full && somebody_waits(endpoint))
         fork_server_serve(server, endpoint);
     if (endpoint->paused_usec == 0)
         watch_again(server, number);
@@ -191,8 +192,8 @@ static void end_pause(struct fork_server *server, uint32_t number)
 static void forget_old_graces(struct fork_server *server)
 {
     for (uint32_t i = 0; i < server->n_endpoints; i++)
-        if (server->endpoints[i].full_usec != 0 && !somebody_waits(&server->endpoints[i]))
-            server->endpoints[i].full_usec = 0;
+        if (server->endpoints[i].is_full && !somebody_waits(&server->endpoints[i]))
+            server->endpoints[i].is_full = false;
 }
 
 int fork_server_end_pauses(struct fork_server *server)
@@ -324,16 +325,22 @@ static bool room_is_near(const struct fork_server *server, uint32_t unit)
     return false;
 }
 
-static bool is_refused(const struct fork_server *server, const struct endpoint *endpoint,
-                       uint64_t now)
+static bool is_refused(const struct fork_server *server, const struct endpoint *endpoint)
 {
-    uint64_t waited = now - endpoint->full_usec;
+    if (endpoint->waited_usec < GRACE_USEC ||
+        atomic_load(&server->setup->slots->header->looks_done) <= endpoint->full_look)
+        return false;
+    return endpoint->waited_usec >= GRACE_MAX_USEC || !room_is_near(server, endpoint->unit);
+}
 
-    if (waited >= GRACE_MAX_USEC)
-        return true;
-    return waited >= GRACE_USEC &&
-           atomic_load(&server->setup->slots->header->looks_done) > endpoint->full_look &&
-           !room_is_near(server, endpoint->unit);
+/* This process may have stood still, and the supervisor with it: between two looks at the listener,
+ * which are a grace apart, no more than twice that counts. */
+static void count_waiting(struct endpoint *endpoint, uint64_t now)
+{
+    uint64_t passed = now - endpoint->seen_usec;
+
+    endpoint->waited_usec += passed < 2 * GRACE_USEC ? passed : 2 * GRACE_USEC;
+    endpoint->seen_usec = now;
 }
 
 /* No slot is free: who waits is refused when it has been so for the grace, with somebody waiting
@@ -343,11 +350,14 @@ static void overflow(struct fork_server *server, struct endpoint *endpoint)
     uint64_t now = monotonic_usec();
     uint32_t slot;
 
-    if (endpoint->full_usec == 0) {
-        endpoint->full_usec = now;
+    if (!endpoint->is_full) {
+        endpoint->is_full = true;
+        endpoint->seen_usec = now;
+        endpoint->waited_usec = 0;
         endpoint->full_look = atomic_load(&server->setup->slots->header->looks_begun);
     }
-    if (is_refused(server, endpoint, now))
+    count_waiting(endpoint, now);
+    if (is_refused(server, endpoint))
         while (monotonic_usec() - now < REFUSE_USEC)
             if (!refuse(server, endpoint) || create_child(server, endpoint, &slot) >= 0)
                 return; /* nobody waits, or there is room again */

@@ -126,6 +126,23 @@ def test_a_client_that_saw_the_end_of_one_handler_has_room(run, directory):
         assert set(answers) == {b"ok\n"}, (answers.count(b""), hark.stderr())
 
 
+def test_nobody_is_refused_because_hark_is_late(run, directory):
+    """The slot of a handler that has ended is free as soon as hark has seen the end: who comes
+    before waits for that, however long it takes."""
+    pair = accept_pair("MaxConnections=1", start="{helpers}/tiny")
+    with run(pair, "foo.socket") as hark:
+        os.kill(hark.pid, signal.SIGSTOP)
+        assert ask(directory / "s") == b"ok\n"
+        with connect(directory / "s") as client:
+            client.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                client.recv(1)
+            os.kill(hark.pid, signal.SIGCONT)
+            client.settimeout(10)
+            assert receive_all(client) == b"ok\n"
+        assert "refused" not in hark.stderr()
+
+
 def test_no_connection_below_the_limit_is_refused(run, directory):
     """Servers that want a slot for the same connection do not count it twice."""
     pair = accept_pair("MaxConnections=2", start="/bin/cat", service_more="StandardInput=socket")
