@@ -212,7 +212,9 @@ static bool discover(struct waiting *waiting)
 
         if (key == waiting->known[slot] || key == 0 || key == SLOT_CLOSED)
             continue;
-        if (atomic_load(&slots->records[slot].pid) == 0) {
+        /* With another key the slot was given back meanwhile, and the pid may be the next one's. */
+        if (atomic_load(&slots->records[slot].pid) == 0 ||
+            atomic_load(&slots->owners[slot]) != key) {
             reserved = true;
             continue;
         }
