@@ -20,7 +20,8 @@
 struct load_path {
     char *root; /* "" for none */
     struct string_list directories;
-    size_t n_file_directories; /* the first ones, of load_path_add_file() */
+    struct string_list present; /* those that exist, once they have been scanned */
+    size_t n_file_directories;  /* the first ones, of load_path_add_file() */
     struct name_map names;
     bool scanned;
 };
@@ -170,6 +171,7 @@ struct load_path *load_path_free(struct load_path *path)
         return NULL;
     free(path->root);
     string_list_done(&path->directories);
+    string_list_done(&path->present);
     name_map_done(&path->names);
     free(path);
     return NULL;
@@ -335,7 +337,7 @@ static int fill(const struct load_path *path, const char *asked, const char *mai
     r = add_aliases(path, main_file, files);
     struct drop_in_search search = {
         .root = path->root,
-        .directories = &path->directories,
+        .directories = &path->present,
         .name = files->name,
         .aliases = &files->aliases,
     };
@@ -352,7 +354,8 @@ int load_path_find(struct load_path *path, const char *name, struct problems *pr
         return -EINVAL;
     if (!path->scanned) {
         path->scanned = true;
-        int r = name_map_scan(&path->names, path->root, &path->directories, problems);
+        int r =
+            name_map_scan(&path->names, path->root, &path->directories, problems, &path->present);
         if (r < 0)
             return r;
     }

@@ -29,6 +29,12 @@ struct scan {
         ino_t inode;
     } seen[SEEN_MAX]; /* /lib and /usr/lib are often the same */
     size_t n_seen;
+    struct string_list *present;
+    /* Where the directory of the last link's target really is: mostly that of the next one, too. */
+    struct {
+        const char *root;
+        char *directory, *real;
+    } last;
 };
 
 static int add(struct name_map *map, const char *name, const char *target)
@@ -94,9 +100,51 @@ static bool is_in_directories(const struct scan *scan, const char *path)
     return false;
 }
 
+static int chase_directory(struct scan *scan, const char *root, const char *directory)
+{
+    char *copy = NULL, *real = NULL;
+
+    if (scan->last.real && scan->last.root == root && strcmp(scan->last.directory, directory) == 0)
+        return 0;
+    int r = chase(root, directory, false, &real);
+    if (r < 0)
+        return r;
+    copy = strdup(directory);
+    if (!copy) {
+        free(real);
+        return -ENOMEM;
+    }
+    free(scan->last.directory);
+    free(scan->last.real);
+    scan->last.root = root;
+    scan->last.directory = copy;
+    scan->last.real = real;
+    return 0;
+}
+
+/* As chase(root, path, true, ret_path). */
+static int chase_but_last(struct scan *scan, const char *root, const char *path, char **ret_path)
+{
+    const char *name = strrchr(path, '/') + 1;
+    cleanup_free char *directory = strndup(path, (size_t)(name - path));
+
+    if (unit_name_classify(name) == UNIT_NAME_INVALID) /* "..", say */
+        return chase(root, path, true, ret_path);
+    if (!directory)
+        return -ENOMEM;
+    int r = chase_directory(scan, root, directory);
+    if (r < 0)
+        return r;
+    char *result;
+    bool is_top = strcmp(scan->last.real, "/") == 0;
+    if (asprintf(&result, "%s/%s", is_top ? "" : scan->last.real, name) < 0)
+        return -ENOMEM;
+    *ret_path = result;
+    return 0;
+}
+
 /* Where the link in directory leads, its own end not followed; root in front. */
-static int resolve_link(const struct scan *scan, const char *directory, const char *name,
-                        char **ret_path)
+static int resolve_link(struct scan *scan, const char *directory, const char *name, char **ret_path)
 {
     cleanup_free char *link = NULL, *path = NULL;
     char target[PATH_MAX];
@@ -111,17 +159,17 @@ static int resolve_link(const struct scan *scan, const char *directory, const ch
         return -errno;
     target[length] = '\0';
     if (target[0] == '/')
-        return chase(scan->root, target, true, ret_path);
+        return chase_but_last(scan, scan->root, target, ret_path);
     /* A directory that was given by itself is not below root. */
     bool below = strncmp(directory, scan->root, root_length) == 0;
     if (asprintf(&path, "%s/%s", directory + (below ? root_length : 0), target) < 0) {
         path = NULL;
         return -ENOMEM;
     }
-    return chase(below ? scan->root : "", path, true, ret_path);
+    return chase_but_last(scan, below ? scan->root : "", path, ret_path);
 }
 
-static int add_link(const struct scan *scan, const char *directory, const char *name)
+static int add_link(struct scan *scan, const char *directory, const char *name)
 {
     cleanup_free char *file = NULL, *path = NULL;
     int r = resolve_link(scan, directory, name, &path);
@@ -160,7 +208,7 @@ static int type_of(int directory_fd, const struct dirent *entry)
     return IFTODT(status.st_mode);
 }
 
-static int add_entry(const struct scan *scan, const char *directory, int directory_fd,
+static int add_entry(struct scan *scan, const char *directory, int directory_fd,
                      const struct dirent *entry)
 {
     cleanup_free char *file = NULL;
@@ -200,14 +248,15 @@ static bool was_seen(struct scan *scan, int directory_fd)
 static int scan_directory(struct scan *scan, const char *directory)
 {
     DIR *stream = opendir(directory);
-    int r = 0;
 
-    if (!stream) {
-        if (errno != ENOENT && errno != ENOTDIR)
-            problems_add(scan->problems, PROBLEM_WARNING, directory, 0,
-                         "cannot search the directory: %s", strerror(errno));
+    if (!stream && (errno == ENOENT || errno == ENOTDIR))
         return 0;
-    }
+    if (!stream)
+        problems_add(scan->problems, PROBLEM_WARNING, directory, 0,
+                     "cannot search the directory: %s", strerror(errno));
+    int r = string_list_add(scan->present, directory);
+    if (!stream)
+        return r;
     bool skip = was_seen(scan, dirfd(stream));
     for (struct dirent *entry; !skip && r == 0 && (entry = readdir(stream));)
         r = add_entry(scan, directory, dirfd(stream), entry);
@@ -242,13 +291,19 @@ static void sort(struct name_map *map)
 }
 
 int name_map_scan(struct name_map *map, const char *root, const struct string_list *directories,
-                  struct problems *problems)
+                  struct problems *problems, struct string_list *present)
 {
-    struct scan scan = {.map = map, .root = root, .directories = directories, .problems = problems};
+    struct scan scan = {.map = map,
+                        .root = root,
+                        .directories = directories,
+                        .problems = problems,
+                        .present = present};
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < directories->n; i++)
         r = scan_directory(&scan, directories->items[i]);
+    free(scan.last.directory);
+    free(scan.last.real);
     sort(map);
     return r;
 }

@@ -24,9 +24,10 @@ struct name_map {
 /* Before the scan: name is this file, whatever the directories have. 0 or -ENOMEM. */
 int name_map_pin(struct name_map *map, const char *name, const char *file);
 
-/* Adds what is in the directories, which are below root ("" for none). 0 or -ENOMEM. */
+/* Adds what is in the directories, which are below root ("" for none), and to present those of them
+ * that exist. 0 or -ENOMEM. */
 int name_map_scan(struct name_map *map, const char *root, const struct string_list *directories,
-                  struct problems *problems);
+                  struct problems *problems, struct string_list *present);
 
 /* The file of a name through all aliases, an instance also by its template where an alias leads
  * there; owned by the map. 0, -ENOENT when the name is not there, -ENXIO when an alias leads
