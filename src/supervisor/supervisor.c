@@ -89,8 +89,10 @@ static void start_servers(struct supervisor *supervisor)
         r = supervisor_watch_listeners(supervisor, supervisor->now.sockets[i]);
     if (r >= 0)
         r = server_pool_start(supervisor->pool);
-    if (r >= 0)
+    if (r >= 0) { /* while they get ready */
+        supervisor->control = control_new(supervisor);
         return;
+    }
     log_error("cannot set up: %s", strerror(-r));
     give_up(supervisor, EXIT_FAILURE);
 }
@@ -291,7 +293,6 @@ static void on_servers_ready(void *userdata)
 
     if (supervisor->state == SUPERVISOR_STARTING) {
         supervisor->state = SUPERVISOR_SERVING;
-        supervisor->control = control_new(supervisor);
         say_ready(supervisor);
         supervisor_end_reload(supervisor, false);
     }
