@@ -82,7 +82,8 @@ _hark_options()
     run) printf '%s\n' $units $serve --name= --control= ;;
     activate)
         printf '%s\n' --listen= --datagram --seqpacket --fdname= --mode= --owner= \
-            --lock-timeout= --accept --inetd --setenv= --max-connections= --once $serve
+            --lock-timeout= --accept --inetd --setenv= --max-connections= --stay-on-cpu \
+            --stay-in-session --once $serve
         ;;
     check) printf '%s\n' --json $units ;;
     adopt) printf '%s\n' --dry-run --runtime --sandboxed --user --yes ;;

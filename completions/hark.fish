@@ -66,6 +66,8 @@ complete -c hark -n '__hark_verb activate' -s a -l accept -d 'One process for ea
 complete -c hark -n '__hark_verb activate' -l inetd -d 'The socket is standard input and output'
 complete -c hark -n '__hark_verb activate' -s E -l setenv -x -d 'An environment variable for the program'
 complete -c hark -n '__hark_verb activate' -l max-connections -x -d 'How many handlers at once'
+complete -c hark -n '__hark_verb activate' -l stay-on-cpu -d 'Handlers stay on the CPU of their fork server'
+complete -c hark -n '__hark_verb activate' -l stay-in-session -d 'Handlers have no session of their own'
 complete -c hark -n '__hark_verb activate' -l once -d 'End with the status of the program'
 
 complete -c hark -n '__hark_verb adopt release' -l dry-run -d 'Change nothing'

@@ -40,6 +40,8 @@ enum option_code {
     OPTION_OWNER,
     OPTION_LOCK_TIMEOUT,
     OPTION_MAX_CONNECTIONS,
+    OPTION_STAY_ON_CPU,
+    OPTION_STAY_IN_SESSION,
 };
 
 static const struct option long_options[] = {
@@ -57,6 +59,8 @@ static const struct option long_options[] = {
     {"owner", required_argument, NULL, OPTION_OWNER},
     {"lock-timeout", required_argument, NULL, OPTION_LOCK_TIMEOUT},
     {"max-connections", required_argument, NULL, OPTION_MAX_CONNECTIONS},
+    {"stay-on-cpu", no_argument, NULL, OPTION_STAY_ON_CPU},
+    {"stay-in-session", no_argument, NULL, OPTION_STAY_IN_SESSION},
     SERVE_OPTIONS,
     {NULL, 0, NULL, 0},
 };
@@ -79,6 +83,8 @@ static void print_help(void)
            "      --inetd               the socket is standard input and output\n"
            "  -E, --setenv=NAME[=VALUE] an environment variable for PROGRAM\n"
            "      --max-connections=N   with -a: how many at once (64); the others wait\n"
+           "      --stay-on-cpu         with -a: on the CPU of its fork server: faster\n"
+           "      --stay-in-session     no session of its own, only a process group: faster\n"
            "      --once                without -a: end with the status of "
            "PROGRAM\n" SERVE_OPTIONS_HELP "\n"
            "  -h, --help                show this help and exit\n"
@@ -253,6 +259,12 @@ static int parse_option(struct activate_options *options, int option, const char
         break;
     case OPTION_MAX_CONNECTIONS:
         r = take_count(VERB, "max-connections", value, SLOTS_MAX, &options->max_connections);
+        break;
+    case OPTION_STAY_ON_CPU:
+        options->stay_on_cpu = true;
+        break;
+    case OPTION_STAY_IN_SESSION:
+        options->stay_in_session = true;
         break;
     default:
         r = serve_options_take(&options->supervisor, VERB, option, value);

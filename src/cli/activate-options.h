@@ -18,6 +18,7 @@ struct activate_options {
     size_t n_fd_names;
     int type; /* SOCK_STREAM, … */
     bool accept, inetd, once;
+    bool stay_on_cpu, stay_in_session;
     mode_t mode;
     uid_t owner;
     gid_t group;

@@ -280,8 +280,9 @@ static int build_environment(struct activation *activation)
 
 static unsigned plan_flags(const struct activate_options *options)
 {
-    unsigned flags = SPAWN_NEW_SESSION | SPAWN_SIBLING;
+    unsigned flags = SPAWN_SIBLING;
 
+    flags |= options->stay_in_session ? SPAWN_NEW_GROUP : SPAWN_NEW_SESSION;
     flags |= options->inetd ? SPAWN_CONNECTION_STDIO : SPAWN_LISTEN_VARIABLES;
     /* Who holds a listener must not keep the next start from it when hark is killed. */
     flags |= options->accept ? SPAWN_REMOTE_VARIABLES : SPAWN_DEATH_SIGNAL_TERM;
@@ -325,6 +326,7 @@ static int add_unit(struct activation *activation, const struct spawn_plan *plan
         .accept = options->accept,
         .max_connections = options->max_connections,
         .overflow = OVERFLOW_WAIT,
+        .stay_on_cpu = options->stay_on_cpu,
         .programs = &program,
         .n_programs = 1,
         .sockets = &its_socket,

@@ -397,6 +397,7 @@ static int add_service(struct configuration *configuration, size_t index,
         return -ENOMEM;
     struct supervisor_unit config = {
         .accept = service->is_template,
+        .stay_on_cpu = service->unit->stay_on_cpu,
         .n_programs = plans->programs.n,
         .sockets = sockets,
         .n_sockets = list_sockets(configuration, index, sockets, &starts),

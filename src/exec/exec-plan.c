@@ -276,8 +276,9 @@ static unsigned choose_flags(const struct exec_plan *plan)
 {
     const struct exec_request *request = &plan->request;
     const struct exec_context *context = request->context;
-    unsigned flags = SPAWN_NEW_SESSION | plan->identity.flags;
+    unsigned flags = plan->identity.flags;
 
+    flags |= request->stay_in_session ? SPAWN_NEW_GROUP : SPAWN_NEW_SESSION;
     if (context->umask_is_set || !request->unit->user)
         flags |= SPAWN_SET_UMASK;
     if (context->nice.is_set)

@@ -48,7 +48,8 @@ struct exec_request {
     enum exec_sockets sockets;
     const char *const *fd_names; /* EXEC_SOCKETS_LISTENERS: of each, in their order */
     size_t n_fds;
-    bool non_blocking; /* NonBlocking= */
+    bool non_blocking;    /* NonBlocking= */
+    bool stay_in_session; /* StayInSession= of [X-Hark] */
     struct exec_instance instance;
     /* "NAME=VALUE", ending with NULL, below what the unit sets; or NULL. An INVOCATION_ID= here is
      * the one of the processes, which get one each otherwise. */

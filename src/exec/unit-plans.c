@@ -125,6 +125,7 @@ static int make_service_plans(const struct unit_set *set, const struct unit_set_
         .fd_names = plans->fd_names,
         .n_fds = plans->n_fds,
         .non_blocking = service->unit->non_blocking,
+        .stay_in_session = service->unit->stay_in_session,
     };
     if (service->is_template)
         request.instance = (struct exec_instance){set->instance, set->instance_unescaped};

@@ -128,8 +128,9 @@ CHILD_CODE static int set_connection_options(struct spawn_run *run)
 
 CHILD_CODE static int begin_session(struct spawn_run *run)
 {
-    (void)run;
-    return result_of(setsid());
+    if (run->prepared->plan.flags & SPAWN_NEW_SESSION)
+        return result_of(setsid());
+    return result_of(setpgid(0, 0));
 }
 
 CHILD_CODE static int set_umask(struct spawn_run *run)

@@ -302,7 +302,7 @@ static bool wants(const struct prepared_plan *p, enum spawn_step step)
     case SPAWN_TEXTS:
         return p->templates.n > 0;
     case SPAWN_SESSION:
-        return plan->flags & SPAWN_NEW_SESSION;
+        return plan->flags & (SPAWN_NEW_SESSION | SPAWN_NEW_GROUP);
     case SPAWN_UMASK:
         return plan->flags & SPAWN_SET_UMASK;
     case SPAWN_STDIN:

@@ -83,6 +83,7 @@ enum spawn_flags {
     SPAWN_DESCRIPTORS_NONBLOCK = 1 << 19, /* O_NONBLOCK on what is handed over as 3 and above */
     SPAWN_DESCRIPTORS_BLOCK = 1 << 20, /* no O_NONBLOCK there, nor on a socket that is standard */
     SPAWN_OWN_MEMORY = 1 << 21,        /* the creator does not stand still: see spawn_run() */
+    SPAWN_NEW_GROUP = 1 << 22, /* a process group of its own; SPAWN_NEW_SESSION makes one as well */
 };
 
 /* A standard descriptor of the program. */

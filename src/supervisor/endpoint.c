@@ -48,7 +48,7 @@ int endpoint_prepare(struct endpoint *endpoint, const struct fork_server_setup *
     plan.flags |= SPAWN_SIBLING;
     atomic_store(&setup->slots->units[endpoint->unit].unhurried,
                  (plan.flags & SPAWN_OWN_MEMORY) != 0);
-    plan.affinity = setup->affinity;
+    plan.affinity = setup->units[endpoint->unit].stay_on_cpu ? NULL : setup->affinity;
     plan.counter = &setup->slots->units[endpoint->unit].instance;
     if (endpoint->accept) {
         add_accepting(endpoint, setup, &plan);

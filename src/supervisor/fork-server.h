@@ -36,6 +36,7 @@ struct fork_server_unit {
     bool accept;      /* else its programs are started only when the supervisor says so */
     enum overflow overflow;
     uint32_t max_per_source;                     /* 0: without limit */
+    bool stay_on_cpu;                            /* with accept: handlers keep our affinity */
     struct rate_limit trigger_limit, poll_limit; /* with accept */
     const struct plan_source *programs;          /* with accept just one */
     size_t n_programs;

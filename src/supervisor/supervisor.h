@@ -83,6 +83,7 @@ struct supervisor_unit {
     uint32_t max_connections; /* with accept: how many handlers at once */
     uint32_t max_per_source;  /* … from one address or user; 0: without limit */
     enum overflow overflow;
+    bool stay_on_cpu; /* with accept: handlers keep the affinity of their fork server */
     struct rate_limit trigger_limit, poll_limit; /* with accept; without, the units' own count */
     const struct plan_source *programs;          /* with accept one, else one after another */
     size_t n_programs;

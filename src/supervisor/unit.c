@@ -89,6 +89,7 @@ int unit_new(const struct supervisor_unit *config, struct unit_socket *const *so
         .accept = config->accept,
         .overflow = config->overflow,
         .max_per_source = config->max_per_source,
+        .stay_on_cpu = config->accept && config->stay_on_cpu,
         .trigger_limit = config->trigger_limit,
         .poll_limit = config->poll_limit,
     };

@@ -563,6 +563,8 @@ static const struct directive table[] = {
            "|infinity", INSTEAD_LIMIT),
     UNLESS("StateDirectory", SOCKET_SERVICE, GROUP_EXEC, 0, NEUTRAL_TEXT, "", INSTEAD_DIRS),
     HARMLESS("StateDirectoryMode", SOCKET_SERVICE, GROUP_EXEC, 0),
+    HONOURED("StayInSession", SECTION_X_HARK, GROUP_X_HARK, 0),
+    HONOURED("StayOnCPU", SECTION_X_HARK, GROUP_X_HARK, 0),
     HARMLESS("StopPropagatedFrom", SECTION_UNIT, GROUP_UNIT, 249),
     HARMLESS("StopWhenUnneeded", SECTION_UNIT, GROUP_UNIT, 0),
     UNLESS("SuccessAction", SECTION_UNIT, GROUP_UNIT, 0, NEUTRAL_TEXT, "none", INSTEAD_ACTION),

@@ -91,9 +91,11 @@ static const struct unit_key keys[] = {
     {"Type", read_type, FIELD(type)},
 };
 
-/* [X-Hark]. unit-file has read Ignore= by itself; the rest is about sockets. */
+/* [X-Hark]. unit-file has read Ignore= by itself. */
 static const struct unit_key own_keys[] = {
     {"Ignore", read_nothing, 0},
+    {"StayInSession", read_boolean, FIELD(stay_in_session)},
+    {"StayOnCPU", read_boolean, FIELD(stay_on_cpu)},
 };
 
 /* A part of systemd's service_verify(). */

@@ -27,6 +27,7 @@ struct service_unit {
     bool non_blocking;
     struct string_list sockets; /* the names in Sockets= */
     struct exec_context exec;
+    bool stay_in_session, stay_on_cpu; /* StayInSession=, StayOnCPU= of [X-Hark] */
 };
 
 /* The unit of a file, which must outlive it. 0 also when there are errors, which are then in

@@ -278,6 +278,8 @@ static int read_use(const struct value_source *source, const struct unit_keys *t
         if (key)
             return key->read(source, (char *)tables[i].object + key->offset);
     }
+    if (source->use->section == SECTION_X_HARK) /* known, but to the other one of the pair */
+        return value_fault(source, "this is no key of a .%s", unit_name_type(source->unit->name));
     return value_fault(source, "this version of hark has no reader for it");
 }
 

@@ -145,6 +145,31 @@ def test_every_handler_sees_all_cpus(activate, directory, helpers):
             assert ask_probe(path)["affinity"] == expected
 
 
+def test_a_handler_may_stay_with_its_fork_server(activate, directory, helpers):
+    """On its CPU and in its session; it still leads a process group, and hark stops that."""
+    path = directory / "s"
+    cpus = os.sched_getaffinity(0)
+    options = "--stay-on-cpu", "--stay-in-session"
+    with activate("-l", path, "-a", *options, helpers / "probe") as hark:
+        for _ in range(20):
+            record = ask_probe(path)
+            assert len(record["affinity"]) == 1
+            assert set(record["affinity"]) <= cpus
+            assert record["pgrp"] == record["pid"]
+            assert record["sid"] == os.getsid(hark.pid)
+    for option, (n, is_leader) in zip(options, ((1, True), (len(cpus), False))):
+        with activate("-l", path, "-a", option, helpers / "probe"):
+            record = ask_probe(path)
+            assert len(record["affinity"]) == n
+            assert (record["sid"] == record["pid"]) == is_leader
+    with activate("-l", path, "-a", "--inetd", "--stay-in-session", "/bin/sh", "-c",
+                  "trap 'wait; echo ended' TERM; sleep 1000 & echo started; wait") as hark:
+        with connect(path) as client:
+            assert client.recv(8) == b"started\n"
+            hark.terminate()
+            assert receive_all(client) == b"ended\n"
+
+
 def test_program_is_looked_up_in_path(activate, directory):
     """A name without slash is found in PATH; argv[0] stays as written."""
     path = directory / "s"

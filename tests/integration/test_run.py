@@ -169,6 +169,16 @@ def test_fork_servers_of_a_unit(run, directory):
         assert ask(directory / "s") == b"ok\n"
 
 
+def test_a_handler_may_stay_with_its_fork_server(run, directory):
+    """StayOnCPU= and StayInSession= of [X-Hark], in the service."""
+    more = "[X-Hark]\nStayOnCPU=yes\nStayInSession=yes"
+    pair = accept_pair(service_more=more)
+    with run(pair, "foo.socket") as hark:
+        record = ask_probe(directory / "s")
+        assert len(record["affinity"]) == 1
+        assert record["pgrp"] == record["pid"] != record["sid"] == os.getsid(hark.pid)
+
+
 def test_overflow_may_wait(run, directory):
     """Overflow=wait of [X-Hark]: it stays in the backlog."""
     pair = accept_pair("MaxConnections=1\n[X-Hark]\nOverflow=wait", start="/bin/cat",

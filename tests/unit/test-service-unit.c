@@ -287,6 +287,20 @@ TEST(limits)
     check_bad("LimitNPROC=", "SOFT:HARD");
 }
 
+TEST(keys_of_our_own)
+{
+    parse_good(START);
+    ASSERT(!unit->stay_in_session && !unit->stay_on_cpu);
+    done();
+    parse_good(START "[X-Hark]\nStayInSession=yes\nStayOnCPU=on\n");
+    ASSERT(unit->stay_in_session && unit->stay_on_cpu);
+    done();
+    parse(START "[X-Hark]\nStayOnCPU=0\nStayInSession=1,2\nOverflow=wait\n");
+    ASSERT(strstr(problems_text, "\"StayInSession=1,2\": not yes or no"));
+    ASSERT(strstr(problems_text, "\"Overflow=wait\": this is no key of a .service"));
+    done();
+}
+
 TEST(refused_keys_are_not_read)
 {
     check_bad("Restart=always", "cannot honour");

@@ -451,6 +451,9 @@ TEST(fork_servers)
     parse_good("ListenStream=1");
     ASSERT_INT(unit->fork_servers, 0);
     done();
+    parse("ListenStream=1\n[X-Hark]\nStayOnCPU=yes");
+    ASSERT(strstr(problems_text, "\"StayOnCPU=yes\": this is no key of a .socket"));
+    done();
     parse("ListenStream=1\n[X-Hark]\nForkServers=0\nForkServers=257\nForkServers=two");
     ASSERT(strstr(problems_text, ":4: ") != NULL && strstr(problems_text, ":5: ") != NULL &&
            strstr(problems_text, ":6: ") != NULL);

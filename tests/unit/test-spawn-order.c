@@ -23,6 +23,7 @@ static const struct {
     {SYS_setsockopt, "setsockopt"},
     {SYS_getsockname, "getsockname"},
     {SYS_setsid, "setsid"},
+    {SYS_setpgid, "setpgid"},
     {SYS_umask, "umask"},
     {SYS_write, "write"},
     {SYS_close, "close"},
@@ -184,6 +185,11 @@ TEST(the_fast_path)
     plan.flags =
         SPAWN_WITH_ACCEPT | SPAWN_NEW_SESSION | SPAWN_CONNECTION_STDIO | SPAWN_REMOTE_VARIABLES;
     ASSERT_STRING(trace(&plan), "accept getsockopt setsid dup dup affinity sigmask exec");
+    close(client);
+    client = connect_unix(plan.listener);
+    plan.affinity = NULL;
+    plan.flags = SPAWN_WITH_ACCEPT | SPAWN_NEW_GROUP | SPAWN_CONNECTION_STDIO;
+    ASSERT_STRING(trace(&plan), "accept getsockopt setpgid dup dup sigmask exec");
     accept_done(&plan, taken, client);
     end();
 }
