@@ -10,6 +10,7 @@ import shutil
 from harness import Server
 
 BASELINE, CONTROL, HARK, HARK_RUN = 'baseline', 'control (A/A)', 'hark', 'hark-run'
+HARK_STAY = 'hark-stay'  # its handlers keep the CPU and the session of their fork server
 SYSTEMD = 'systemd'  # with Accept=yes
 SYSTEMD_SOCKET_ACTIVATE, S6_IPCSERVER = 'systemd-socket-activate', 's6-ipcserver'
 UNPACKED = '/usr/local/lib/hark-bench'  # by tests/setup
@@ -175,6 +176,8 @@ def find(build_dir, wanted):
     servers = [baseline(build_dir), baseline(build_dir, CONTROL)]
     if not wanted or HARK in wanted:
         servers.append(hark(build_dir))
+    if not wanted or HARK_STAY in wanted:
+        servers.append(hark(build_dir, '--stay-on-cpu', '--stay-in-session', name=HARK_STAY))
     if not wanted or SYSTEMD_SOCKET_ACTIVATE in wanted:
         servers += find_peers([SYSTEMD_SOCKET_ACTIVATE])
     return servers
