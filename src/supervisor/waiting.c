@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include "supervisor/waiting.h"
+#include "supervisor/waiting-state.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -16,50 +14,13 @@
 #include "basic/cleanup.h"
 #include "basic/clock.h"
 #include "supervisor/former-slots.h"
-#include "supervisor/process-stat.h"
 
 #define BATCH_USEC   (5 * USEC_PER_MSEC)
 #define YOUNG_USEC   (100 * USEC_PER_MSEC)
-#define STUCK_USEC   (1 * USEC_PER_SEC)
-#define STARVED_USEC (10 * USEC_PER_SEC)  /* for who could run, if there were a processor */
-#define GAP_USEC     (50 * USEC_PER_MSEC) /* between two looks no more than that counts */
 #define SWEEP_USEC   (50 * USEC_PER_MSEC) /* between two looks at all children … */
 #define SWEEP_ALWAYS 64                   /* … when more than this many live */
 #define SWEEP_MAX    1000                 /* orphans in one look */
 #define SIGNAL_EVENT UINT32_MAX           /* epoll data; otherwise a slot */
-
-/* Times are those of watched_usec. */
-struct young {
-    uint32_t slot;
-    uint64_t since_usec;
-    uint64_t interrupted_usec; /* when it got its first SIGURG; 0 */
-    uint64_t killed_usec;      /* 0 */
-};
-
-/* A server that looks at files. */
-struct preparing {
-    uint64_t start_usec; /* as its window has it: which one it is */
-    uint64_t since_usec;
-};
-
-struct waiting {
-    struct slots *slots;
-    struct former_slots *former;
-    struct waiting_callbacks callbacks;
-    int epoll_fd; /* signal_fd and pidfds */
-    int signal_fd, wake_fd;
-    sd_event_source *sleeping, *wake, *timer;
-    bool awake, signalled, room, looking;
-    uint64_t sweep_usec;
-    /* How long we have watched, in which somebody had the time to go on: it stands still while the
-     * machine, the container or just this process does. */
-    uint64_t watched_usec, look_usec;
-    struct preparing preparing[SERVERS_MAX];
-    uint64_t *known; /* per slot: the key of the child we know in it */
-    int *pidfds;     /* per slot */
-    struct young *young;
-    uint32_t n_young, n_living;
-};
 
 /* ---- One child ---------------------------------------------------------------------------------
  */
@@ -96,89 +57,6 @@ static bool ask(struct waiting *waiting, uint32_t slot)
     waiting->callbacks.on_exit(waiting->callbacks.userdata, slot, &end);
     forget(waiting, slot);
     return true;
-}
-
-/* Its creator, when that waits for it: in the state of vfork(2), not stopped by somebody after it.
- */
-static pid_t waiting_creator(const struct waiting *waiting, uint32_t slot)
-{
-    const struct slots *slots = waiting->slots;
-
-    for (uint32_t i = 0; i < slots->header->n_servers; i++)
-        if (atomic_load(&slots->windows[i].start_usec) != 0 &&
-            atomic_load(&slots->windows[i].slot) == slot) {
-            pid_t pid = waiting->callbacks.server_pid(waiting->callbacks.userdata, i);
-            return process_state(pid) == 'D' ? pid : 0;
-        }
-    return 0;
-}
-
-static bool creator_waits(const struct waiting *waiting, uint32_t slot)
-{
-    return waiting_creator(waiting, slot) > 0;
-}
-
-static bool half_made(const struct waiting *waiting, uint32_t slot)
-{
-    const struct slots *slots = waiting->slots;
-
-    return (atomic_load(&slots->records[slot].step) < SPAWN_EXEC &&
-            atomic_load(&slots->units[slots_unit_of(slots, slot)].unhurried) == 0) ||
-           creator_waits(waiting, slot);
-}
-
-static void signal_child(const struct spawn_record *record, int signal_number)
-{
-    pid_t pid = atomic_load(&record->pid);
-
-    if (pid > 0)
-        (void)kill(pid, signal_number);
-}
-
-/* Waiting for a connection on a listener that blocks? An interrupted accept(2) has taken none, so
- * SIGURG loses nothing, where a kill could. Who is still there a second after is stopped or stuck.
- */
-static bool has_left_accept(struct waiting *waiting, struct young *young)
-{
-    const struct spawn_record *record = &waiting->slots->records[young->slot];
-
-    if (atomic_load(&record->step) != SPAWN_ACCEPT)
-        return true;
-    if (young->interrupted_usec == 0)
-        young->interrupted_usec = waiting->watched_usec;
-    signal_child(record, SIGURG);
-    return waiting->watched_usec - young->interrupted_usec > STUCK_USEC;
-}
-
-/* A connection is lost with it, so not one that is ready to run and only gets no processor. */
-static bool is_stuck(const struct waiting *waiting, const struct young *young)
-{
-    uint64_t stood = waiting->watched_usec - young->since_usec;
-
-    return stood > STUCK_USEC && half_made(waiting, young->slot) &&
-           (stood > STARVED_USEC ||
-            process_state(atomic_load(&waiting->slots->records[young->slot].pid)) != 'R');
-}
-
-static void hurry(struct waiting *waiting, struct young *young)
-{
-    uint32_t slot = young->slot;
-
-    if (young->killed_usec == 0) {
-        if (!has_left_accept(waiting, young) || !is_stuck(waiting, young))
-            return;
-        signal_child(&waiting->slots->records[slot], SIGKILL);
-        waiting->callbacks.on_stuck(waiting->callbacks.userdata, slot);
-        young->killed_usec = waiting->watched_usec;
-    }
-    /* SIGKILL does not end it; its creator can be ended. */
-    if (waiting->watched_usec - young->killed_usec > STUCK_USEC) {
-        pid_t creator = waiting_creator(waiting, slot);
-        if (creator > 0) {
-            (void)kill(creator, SIGKILL);
-            slots_avoid(waiting->slots, slots_unit_of(waiting->slots, slot), monotonic_usec());
-        }
-    }
 }
 
 /* From now on epoll says when it ends. True when that could be arranged. */
@@ -240,45 +118,13 @@ static void ask_young(struct waiting *waiting)
         if (ask(waiting, slot))
             continue;
         if (age > YOUNG_USEC) {
-            if (!half_made(waiting, slot) && grow_up(waiting, slot))
+            if (!waiting_is_half_made(waiting, slot) && grow_up(waiting, slot))
                 continue;
-            hurry(waiting, young);
+            waiting_hurry(waiting, young);
         }
         waiting->young[kept++] = *young;
     }
     waiting->n_young = kept;
-}
-
-/* Servers that look at files which do not answer. True while any looks: time to look at it again.
- */
-static bool hurry_servers(struct waiting *waiting)
-{
-    const struct waiting_callbacks *callbacks = &waiting->callbacks;
-    struct slots *slots = waiting->slots;
-    uint64_t now = monotonic_usec();
-    bool some = false;
-
-    for (uint32_t i = 0; i < slots->header->n_servers; i++) {
-        uint64_t start = atomic_load(&slots->windows[i].start_usec);
-        uint32_t unit = atomic_load(&slots->windows[i].unit);
-        struct preparing *preparing = &waiting->preparing[i];
-        pid_t pid = callbacks->server_pid(callbacks->userdata, i);
-
-        if (start == 0 || atomic_load(&slots->windows[i].slot) != SLOT_NONE || pid <= 0)
-            continue;
-        some = true;
-        if (preparing->start_usec != start)
-            *preparing = (struct preparing){start, waiting->watched_usec};
-        if (waiting->watched_usec - preparing->since_usec < STUCK_USEC ||
-            unit >= slots->header->n_units)
-            continue;
-        if (now > atomic_load(&slots->units[unit].avoid_usec)) {
-            slots_avoid(slots, unit, now);
-            callbacks->on_stuck_server(callbacks->userdata, pid, unit);
-        }
-        (void)kill(pid, SIGKILL);
-    }
-    return some;
 }
 
 static void ask_grown_up(struct waiting *waiting)
@@ -359,7 +205,7 @@ static void stay_awake(struct waiting *waiting)
 static bool fall_asleep(struct waiting *waiting)
 {
     atomic_store(&waiting->slots->header->supervisor_asleep, 1);
-    if (discover(waiting) || waiting->n_young > 0 || hurry_servers(waiting))
+    if (discover(waiting) || waiting->n_young > 0 || waiting_hurry_servers(waiting))
         return false;
     if (waiting->awake)
         (void)sd_event_source_set_enabled(waiting->sleeping, SD_EVENT_ON);
@@ -368,24 +214,16 @@ static bool fall_asleep(struct waiting *waiting)
     return true;
 }
 
-static void watch_time(struct waiting *waiting)
-{
-    uint64_t now = monotonic_usec(), passed = now - waiting->look_usec;
-
-    waiting->watched_usec += passed < GAP_USEC ? passed : GAP_USEC;
-    waiting->look_usec = now;
-}
-
 void waiting_look(struct waiting *waiting)
 {
     if (waiting->looking) /* a callback asked for it */
         return;
     waiting->looking = true;
     uint64_t look = atomic_fetch_add(&waiting->slots->header->looks_begun, 1) + 1;
-    watch_time(waiting);
+    waiting_watch_time(waiting);
     drain(waiting);
     bool reserved = discover(waiting);
-    reserved |= hurry_servers(waiting);
+    reserved |= waiting_hurry_servers(waiting);
     ask_young(waiting);
     ask_grown_up(waiting);
     sweep(waiting);
@@ -420,13 +258,6 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 /* ---- Moving ------------------------------------------------------------------------------------
  */
 
-/* SIGKILL has not ended it for a second: the kernel keeps it (state D, or frozen), and lets it end,
- * but do nothing more. */
-static bool is_beyond_help(const struct waiting *waiting, const struct young *young)
-{
-    return young->killed_usec != 0 && waiting->watched_usec > young->killed_usec + STUCK_USEC;
-}
-
 /* One that was created since the last look. */
 static bool has_unknown(const struct waiting *waiting)
 {
@@ -449,7 +280,7 @@ bool waiting_has_half_made(const struct waiting *waiting)
         /* One with memory of its own may take for ever: slots_move() knows. */
         bool may_take_time = atomic_load(&slots->units[slots_unit_of(slots, slot)].unhurried) != 0;
 
-        if (!is_beyond_help(waiting, &waiting->young[i]) &&
+        if (!waiting_is_beyond_help(waiting, &waiting->young[i]) &&
             (step <= SPAWN_ADMISSION || (step < SPAWN_EXEC && !may_take_time)))
             return true;
     }
@@ -464,7 +295,7 @@ bool waiting_has_stuck(const struct waiting *waiting)
         const struct young *young = &waiting->young[i];
 
         if (now > waiting->slots->records[young->slot].start_usec + YOUNG_USEC &&
-            !is_beyond_help(waiting, young) && half_made(waiting, young->slot))
+            !waiting_is_beyond_help(waiting, young) && waiting_is_half_made(waiting, young->slot))
             return true;
     }
     return false;
