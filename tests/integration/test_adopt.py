@@ -572,7 +572,7 @@ def test_hark_is_killed_again_and_again():
         finally:
             for client in clients:
                 client.close()
-        assert state(running)["SubState"] == "running"
+        wait_until(lambda: state(running)["SubState"] == "running", what="it is back")
         assert int(running.show("hark@foo.service", "NRestarts")) == 8
 
 
