@@ -308,15 +308,22 @@ def test_watch_of_nothing(directory):
 # ---- exits as they happen --------------------------------------------------------------------
 
 
+def first_exit(process: subprocess.Popen[str], path: Path) -> str:
+    """The first line of one that follows; until it does, exits are nobody's."""
+    assert process.stdout
+    line = ""
+    while not line:
+        ask(path)
+        if select.select([process.stdout], [], [], 0.05)[0]:
+            line = process.stdout.readline()
+    return line
+
+
 def test_follow(served, directory):
     """One line for each, at once; the end of hark is the end."""
     with reading("status", "--follow", directory / "control") as process:
         assert process.stdout and process.stderr
-        first = ""
-        while not first:  # until it follows, exits are nobody's
-            ask(directory / "b")
-            if select.select([process.stdout], [], [], 0.05)[0]:
-                first = process.stdout.readline()
+        first = first_exit(process, directory / "b")
         assert re.fullmatch(r"\d\d:\d\d:\d\d bad@\d+ \(pid \d+\) exited with status 1 after "
                             r"[\d.]+ (µs|ms|s), peer unix:pid=\d+,uid=\d+\n", first)
         ask_and_close(directory / "e")
@@ -340,11 +347,7 @@ def test_follow_without_reading(served, directory, is_json):
     options = ["--json"] if is_json else []
     with reading("status", "--follow", *options, directory / "control") as process:
         assert process.stdout
-        line = ""
-        while not line:
-            ask(directory / "b")
-            if select.select([process.stdout], [], [], 0.05)[0]:
-                line = process.stdout.readline()
+        line = first_exit(process, directory / "b")
         os.kill(process.pid, signal.SIGSTOP)
         finish_load(load(directory / "b", 4000, expect=""), served.notifications)
         os.kill(process.pid, signal.SIGCONT)
@@ -361,13 +364,7 @@ def test_follow_without_reading(served, directory, is_json):
 def test_follow_as_json(served, directory):
     """The same for programs, a line each."""
     with reading("status", "--follow", "--json", directory / "control") as process:
-        assert process.stdout
-        line = ""
-        while not line:
-            ask(directory / "b")
-            if select.select([process.stdout], [], [], 0.05)[0]:
-                line = process.stdout.readline()
-        found = json.loads(line)
+        found = json.loads(first_exit(process, directory / "b"))
     assert found["exit"]["unit"] == "bad" and found["exit"]["failed"] is True
     assert (found["exit"]["code"], found["exit"]["status"]) == ("exited", "1")
 
