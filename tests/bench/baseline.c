@@ -4,9 +4,10 @@
  * own children. It keeps none of hark's promises: kill one of its processes and a connection may be
  * lost, its handlers stay on their server's CPU, it knows no limits and reports nothing.
  *
- *     baseline [-splun] PATH|PORT HANDLER [ARGUMENT...]        until SIGTERM or SIGINT
+ *     baseline [-esplun] PATH|PORT HANDLER [ARGUMENT...]       until SIGTERM or SIGINT
  *
  * So that a server with settings can be compared, each child can make the system calls of
+ * -e  what an exact handler has at least: a session of its own, and the CPUs that we were given
  * -s  any service: session, umask, directory, identifier, a limit, SIGPIPE and the signal mask
  * -p  an instance name: the connection's own address and its peer
  * -l  five more resource limits      -u  another user (65534)      -n  niceness and OOM score
@@ -32,10 +33,11 @@
 #define OTHER_USER 65534
 
 struct settings {
-    bool session, peer, limits, user, nice;
+    bool exact, session, peer, limits, user, nice;
 };
 
 static struct settings settings;
+static cpu_set_t given; /* CPUs */
 
 static int listen_at(const struct address *address)
 {
@@ -115,6 +117,8 @@ static int set_user(void)
 
 static int apply_settings(int connection)
 {
+    if (settings.exact && (setsid() < 0 || sched_setaffinity(0, sizeof(given), &given) < 0))
+        return -1;
     if ((settings.peer && ask_addresses(connection) < 0) ||
         (settings.session && begin_session() < 0) || (settings.nice && set_niceness() < 0) ||
         (settings.limits && set_limits() < 0))
@@ -192,8 +196,11 @@ static void take_options(int argc, char **argv)
 {
     int option;
 
-    while ((option = getopt(argc, argv, "+splun")) >= 0)
+    while ((option = getopt(argc, argv, "+esplun")) >= 0)
         switch (option) {
+        case 'e':
+            settings.exact = true;
+            break;
         case 's':
             settings.session = true;
             break;
@@ -217,20 +224,19 @@ static void take_options(int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct address address;
-    cpu_set_t cpus;
     sigset_t caught, mask;
     int listener, signo, r;
 
     take_options(argc, argv);
     argv += optind;
     if (argc - optind < 2)
-        errx(EXIT_FAILURE, "usage: baseline [-splun] PATH|PORT HANDLER [ARGUMENT...]");
+        errx(EXIT_FAILURE, "usage: baseline [-esplun] PATH|PORT HANDLER [ARGUMENT...]");
     r = address_parse(argv[0], &address);
     if (r < 0)
         errx(EXIT_FAILURE, "\"%s\" is neither a path nor a port: %s", argv[0], strerror(-r));
     if (access(argv[1], X_OK) < 0)
         err(EXIT_FAILURE, "cannot execute \"%s\"", argv[1]);
-    if (sched_getaffinity(0, sizeof(cpus), &cpus) < 0)
+    if (sched_getaffinity(0, sizeof(given), &given) < 0)
         err(EXIT_FAILURE, "cannot read the CPU affinity");
 
     (void)sigemptyset(&caught);
@@ -240,7 +246,7 @@ int main(int argc, char **argv)
     (void)sigprocmask(SIG_BLOCK, &caught, &mask);
     listener = listen_at(&address);
     for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-        if (CPU_ISSET((size_t)cpu, &cpus))
+        if (CPU_ISSET((size_t)cpu, &given))
             start_server(listener, cpu, argv + 1, &mask);
     (void)close(listener);
 

@@ -10,6 +10,7 @@ import shutil
 from harness import Server
 
 BASELINE, CONTROL, HARK, HARK_RUN = 'baseline', 'control (A/A)', 'hark', 'hark-run'
+EXACT = 'baseline-exact'  # its handlers have a session and all CPUs, as hark's
 HARK_STAY = 'hark-stay'  # its handlers keep the CPU and the session of their fork server
 SYSTEMD = 'systemd'  # with Accept=yes
 SYSTEMD_SOCKET_ACTIVATE, S6_IPCSERVER = 'systemd-socket-activate', 's6-ipcserver'
@@ -18,9 +19,9 @@ BACKLOG = '4096'
 UNLIMITED = '100000000'
 
 
-def baseline(build_dir, name=BASELINE):
+def baseline(build_dir, *options, name=BASELINE):
     program = str(build_dir / 'tests/bench/bench-baseline')
-    return Server(name, lambda job: [program, job.place, job.handler])
+    return Server(name, lambda job: [program, *options, job.place, job.handler])
 
 
 def hark(build_dir, *options, name=HARK):
@@ -173,7 +174,9 @@ def find_peers(names):
 
 def find(build_dir, wanted):
     """The wanted servers that are here; the baseline and its control always are."""
-    servers = [baseline(build_dir), baseline(build_dir, CONTROL)]
+    servers = [baseline(build_dir), baseline(build_dir, name=CONTROL)]
+    if not wanted or EXACT in wanted:
+        servers.append(baseline(build_dir, '-e', name=EXACT))
     if not wanted or HARK in wanted:
         servers.append(hark(build_dir))
     if not wanted or HARK_STAY in wanted:

@@ -8,7 +8,7 @@ import pathlib
 
 import figures
 import servers
-from harness import TRANSPORTS, Server
+from harness import TRANSPORTS
 from unit_servers import hark_run
 
 HELP = 'hark run with settings per connection, ratio to itself without'
@@ -66,12 +66,6 @@ def find_settings(harness):
     return tuple(s for s in SETTINGS if not s.root)
 
 
-def baseline(build_dir, calls):
-    program = str(build_dir / 'tests/bench/bench-baseline')
-    return Server(baseline_name(calls),
-                  lambda job: [program, f'-{calls}', job.place, job.handler])
-
-
 def baseline_name(calls):
     return f'{servers.BASELINE} -{calls}'
 
@@ -83,9 +77,9 @@ def hark_name(setting):
 def compare(harness, settings, transport, options):
     settings = [s for s in settings if transport in s.transports]
     kinds = [servers.baseline(options.build_dir),
-             servers.baseline(options.build_dir, servers.CONTROL),
+             servers.baseline(options.build_dir, name=servers.CONTROL),
              servers.hark(options.build_dir, name=ACTIVATE)]
-    kinds += [baseline(options.build_dir, calls)
+    kinds += [servers.baseline(options.build_dir, f'-{calls}', name=baseline_name(calls))
               for calls in dict.fromkeys(s.calls for s in settings)]
     kinds += [hark_run(options.build_dir, hark_name(s), s.socket, s.service, arguments=s.arguments)
               for s in settings]

@@ -2,18 +2,16 @@
 """What a server costs that has nothing to do: memory, start, wake-ups."""
 
 import contextlib
-import mmap
 import pathlib
 import select
 import socket
-import struct
 import subprocess
 import time
 
 import figures
 import servers
 from processes import memory
-from harness import START_SECONDS, Failed, NotifySocket, connect, die_with_parent
+from harness import START_SECONDS, Failed, NotifySocket, connect
 from unit_servers import hark_run
 
 HELP = 'memory, time to start, wake-ups, beside systemd-socket-activate and s6-ipcserver'
@@ -37,24 +35,25 @@ def find(options):
 
 
 class ExecClock:
-    """Of the child when it called execve: our own fork is not the server's fault."""
+    """Of a server's process when it called execve: what comes before is not the server's fault, nor
+    is the memory of ours, which stamp has given back by then."""
 
-    def __init__(self):
-        self._shared = mmap.mmap(-1, mmap.PAGESIZE)
+    def __init__(self, harness, job):
+        self._path = job.directory / 'stamp'
+        self.starter = (harness.program('stamp'), str(self._path))
 
-    def stamp(self):
-        die_with_parent()
-        self._shared[:16] = struct.pack('dd', 1000 * time.process_time(), 1000 * time.monotonic())
+    def _stamp(self):
+        return [int(text) for text in self._path.read_text().split()]
 
     def milliseconds_since(self):
-        return 1000 * time.monotonic() - struct.unpack('dd', self._shared[:16])[1]
+        return (time.monotonic_ns() - self._stamp()[1]) / 1e6
 
     def cpu_milliseconds_since(self, pids):
         """What they have computed; unlike the time it took, it does not depend on who else is."""
         with contextlib.suppress(OSError):
             now = sum(int(path.read_text().split()[0]) for pid in pids for path in
-                      pathlib.Path(f'/proc/{pid}/task').glob('*/schedstat')) / 1e6
-            return round(now - struct.unpack('dd', self._shared[:16])[0], 2)
+                      pathlib.Path(f'/proc/{pid}/task').glob('*/schedstat'))
+            return round((now - self._stamp()[0]) / 1e6, 2)
         return None
 
 
@@ -82,11 +81,11 @@ def await_reply(address):
 def time_start(harness, kind, until_ready):
     """Milliseconds from exec to READY=1, or else to the end of the first reply."""
     job = harness.new_job('unix', 'static')
-    clock = ExecClock()
+    clock = ExecClock(harness, job)
     notify_path = job.directory / 'notify'
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
         notify.bind(str(notify_path))
-        process = harness.start(kind, job, notify_path if kind.notify else None, clock.stamp)
+        process = harness.start(kind, job, notify_path if kind.notify else None, clock.starter)
         try:
             if until_ready:
                 await_ready(notify)
@@ -169,8 +168,9 @@ def measure_rest(harness, kind, seconds):
     """Memory when started, memory after some work, and wake-ups after that."""
     job = harness.new_job('unix', 'static')
     notify = NotifySocket(job.directory / 'notify') if kind.notify else None
-    clock = ExecClock()
-    process = harness.start(kind, job, job.directory / 'notify' if notify else None, clock.stamp)
+    clock = ExecClock(harness, job)
+    process = harness.start(kind, job, job.directory / 'notify' if notify else None,
+                            clock.starter)
     try:
         await_listening(process, job, notify)
         pids = family(process.pid)

@@ -108,7 +108,7 @@ def measure_one(harness, condition, server, options):
 
 def compare(harness, conditions, options):
     kinds = [servers.baseline(options.build_dir),
-             servers.baseline(options.build_dir, servers.CONTROL),
+             servers.baseline(options.build_dir, name=servers.CONTROL),
              servers.hark(options.build_dir)]
     kinds += [servers.hark(options.build_dir, f'--fork-servers={n}', name=hark_name(n))
               for n in SERVERS]
