@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Medians, ratios and tables for the benchmarks."""
 
+import random
 import statistics
 import sys
 
 
-def in_turn(things, i):
-    """The same things, beginning with another one in each round."""
-    return things[i % len(things):] + things[:i % len(things)]
+def shuffled(things):
+    """In another order in each round. Not merely rotated: then each would always follow the same
+    one, and what a server leaves behind in the kernel's caches would be another's gain or loss."""
+    return random.sample(things, len(things))
 
 
 def spread(values, digits=3):
@@ -42,8 +44,8 @@ def interleave(cases, rounds, measure):
     round, from name to what measure(case) returned. cases is a dict from name to case."""
     names = list(cases)
     result = []
-    for i in range(rounds):
-        measured = {name: measure(cases[name]) for name in in_turn(names, i)}
+    for _ in range(rounds):
+        measured = {name: measure(cases[name]) for name in shuffled(names)}
         result.append({name: measured[name] for name in names})
     return result
 

@@ -101,8 +101,8 @@ def time_starts(harness, kinds, starts):
     """{name: {'ready_ms': [...], 'reply_ms': [...]}}, all kinds in turn."""
     figures.progress(f'{starts} starts of {len(kinds)} servers', starts * len(kinds) * 0.06)
     result = {kind.name: {'ready_ms': [], 'reply_ms': []} for kind in kinds}
-    for i in range(starts):
-        for kind in figures.in_turn(kinds, i):
+    for _ in range(starts):
+        for kind in figures.shuffled(kinds):
             for what, until_ready in (('ready_ms', True), ('reply_ms', False)):
                 if until_ready and not kind.notify:
                     continue
