@@ -33,7 +33,7 @@
 #define OTHER_USER 65534
 
 struct settings {
-    bool exact, session, peer, limits, user, nice;
+    bool exact, service, peer, limits, user, nice;
 };
 
 static struct settings settings;
@@ -53,7 +53,7 @@ static int listen_at(const struct address *address)
 
 /* ---- In the child: 0 or -1 ------------------------------------------------------------------- */
 
-static int begin_session(void)
+static int set_up_service(void)
 {
     const struct rlimit files = {.rlim_cur = 1024, .rlim_max = 4096};
     const struct sigaction ignore = {.sa_handler = SIG_IGN};
@@ -62,8 +62,7 @@ static int begin_session(void)
 
     (void)umask(0022);
     (void)sigemptyset(&none);
-    if (setsid() < 0 || chdir("/") < 0 ||
-        getrandom(identifier, sizeof(identifier), GRND_NONBLOCK) < 0 ||
+    if (chdir("/") < 0 || getrandom(identifier, sizeof(identifier), GRND_NONBLOCK) < 0 ||
         setrlimit(RLIMIT_NOFILE, &files) < 0 || dup2(STDOUT_FILENO, STDERR_FILENO) < 0 ||
         sigaction(SIGPIPE, &ignore, NULL) < 0)
         return -1;
@@ -117,10 +116,10 @@ static int set_user(void)
 
 static int apply_settings(int connection)
 {
-    if (settings.exact && (setsid() < 0 || sched_setaffinity(0, sizeof(given), &given) < 0))
-        return -1;
     if ((settings.peer && ask_addresses(connection) < 0) ||
-        (settings.session && begin_session() < 0) || (settings.nice && set_niceness() < 0) ||
+        ((settings.service || settings.exact) && setsid() < 0) ||
+        (settings.service && set_up_service() < 0) || (settings.nice && set_niceness() < 0) ||
+        (settings.exact && sched_setaffinity(0, sizeof(given), &given) < 0) ||
         (settings.limits && set_limits() < 0))
         return -1;
     return settings.user ? set_user() : 0;
@@ -202,7 +201,7 @@ static void take_options(int argc, char **argv)
             settings.exact = true;
             break;
         case 's':
-            settings.session = true;
+            settings.service = true;
             break;
         case 'p':
             settings.peer = true;

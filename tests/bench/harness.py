@@ -167,8 +167,8 @@ class Harness:
 
     @staticmethod
     def start(server, job, notify_path=None, starter=()):
-        """Starts a server, or a starter with the server's command after its own; what it prints goes
-        to the file log in its directory."""
+        """Starts a server, or a starter with the server's command after its own; what it prints
+        goes to the file log in its directory."""
         # The same few variables for all: execve copies them, and whose shell this is must not
         # count. systemd-socket-activate logs each connection unless told not to: at its best,
         # please.

@@ -172,9 +172,14 @@ def find_peers(names):
     return found
 
 
+def references(build_dir):
+    """What every comparison has: the baseline, and the same again."""
+    return [baseline(build_dir), baseline(build_dir, name=CONTROL)]
+
+
 def find(build_dir, wanted):
     """The wanted servers that are here; the baseline and its control always are."""
-    servers = [baseline(build_dir), baseline(build_dir, name=CONTROL)]
+    servers = references(build_dir)
     if not wanted or EXACT in wanted:
         servers.append(baseline(build_dir, '-e', name=EXACT))
     if not wanted or HARK in wanted:

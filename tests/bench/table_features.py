@@ -76,8 +76,7 @@ def hark_name(setting):
 
 def compare(harness, settings, transport, options):
     settings = [s for s in settings if transport in s.transports]
-    kinds = [servers.baseline(options.build_dir),
-             servers.baseline(options.build_dir, name=servers.CONTROL),
+    kinds = [*servers.references(options.build_dir),
              servers.hark(options.build_dir, name=ACTIVATE)]
     kinds += [servers.baseline(options.build_dir, f'-{calls}', name=baseline_name(calls))
               for calls in dict.fromkeys(s.calls for s in settings)]

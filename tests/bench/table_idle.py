@@ -98,7 +98,7 @@ def time_start(harness, kind, until_ready):
 
 
 def time_starts(harness, kinds, starts):
-    """{name: {'ready_ms': [...], 'reply_ms': [...]}}, all kinds in turn."""
+    """{name: {'ready_ms': [...], 'reply_ms': [...]}}, in each round all kinds."""
     figures.progress(f'{starts} starts of {len(kinds)} servers', starts * len(kinds) * 0.06)
     result = {kind.name: {'ready_ms': [], 'reply_ms': []} for kind in kinds}
     for _ in range(starts):

@@ -49,7 +49,7 @@ class Case:
         if not self.overflow:
             return servers.baseline(options.build_dir)
         # Over TCP a full backlog drops what clients send, too. A handler that is started without it
-        # holds its place until the client sends it again, seconds later, and the backlog stays full.
+        # holds its place until it is sent again, seconds later, and the backlog stays full.
         defer = ('DeferAcceptSec=60',) if self.transport == 'tcp' else ()
         return hark_run(options.build_dir, self.name,
                         (f'MaxConnections={MAX_CONNECTIONS}', *defer), overflow=self.overflow)

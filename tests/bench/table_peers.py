@@ -50,8 +50,7 @@ def measure_case(harness, kinds, case, options):
 def measure(harness, options):
     handlers = options.handler if 'handler' in options.given else ('static',)
     concurrency = options.concurrency if 'concurrency' in options.given else (16,)
-    kinds = [servers.baseline(options.build_dir),
-             servers.baseline(options.build_dir, name=servers.CONTROL), servers.hark(options.build_dir)]
+    kinds = [*servers.references(options.build_dir), servers.hark(options.build_dir)]
     kinds += servers.find_peers([name for name in servers.PEERS if wanted(options, name)])
     cases = list(itertools.product(options.transport, handlers, concurrency))
     with contextlib.ExitStack() as stack:

@@ -107,9 +107,7 @@ def measure_one(harness, condition, server, options):
 
 
 def compare(harness, conditions, options):
-    kinds = [servers.baseline(options.build_dir),
-             servers.baseline(options.build_dir, name=servers.CONTROL),
-             servers.hark(options.build_dir)]
+    kinds = [*servers.references(options.build_dir), servers.hark(options.build_dir)]
     kinds += [servers.hark(options.build_dir, f'--fork-servers={n}', name=hark_name(n))
               for n in SERVERS]
     cases = {f'{condition.name}: {kind.name}': (condition, kind)
