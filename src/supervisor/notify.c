@@ -11,6 +11,7 @@
 
 #include "basic/cleanup.h"
 #include "basic/clock.h"
+#include "supervisor/line-queue.h"
 
 #define DATAGRAM_MAX     ((size_t)4096)        /* what systemd reads of one */
 #define QUEUE_SIZE       ((size_t)1024 * 1024) /* some 10,000 exit lines */
@@ -40,8 +41,7 @@ struct notify {
     bool status_pending;
     uint64_t status_usec;
 
-    char *queue; /* exit lines, each with its newline */
-    size_t queue_length;
+    struct line_queue exits;
     uint64_t exits_usec;
     uint64_t unreported_lost, lost;
 
@@ -130,37 +130,31 @@ static int flush_status(struct notify *notify)
 static int flush_exits(struct notify *notify)
 {
     char datagram[DATAGRAM_MAX];
-    size_t head = 0, take = notify->queue_length;
+    size_t head = 0;
 
     if (notify->unreported_lost > 0)
         head = (size_t)snprintf(datagram, sizeof(datagram), "X_HARK_LOST=%" PRIu64 "\n",
                                 notify->unreported_lost);
-    if (take > sizeof(datagram) - head) {
-        take = sizeof(datagram) - head;
-        while (notify->queue[take - 1] != '\n')
-            take--;
-    }
-    memcpy(datagram + head, notify->queue, take);
+    size_t take = line_queue_peek(&notify->exits, datagram + head, sizeof(datagram) - head);
     int r = send_datagram(notify, datagram, head + take);
     if (r < 0)
         return r;
     notify->unreported_lost = 0;
-    notify->queue_length -= take;
-    memmove(notify->queue, notify->queue + take, notify->queue_length);
+    line_queue_drop(&notify->exits, take);
     notify->exits_usec = monotonic_usec();
     return 0;
 }
 
 static bool exits_pending(const struct notify *notify)
 {
-    return notify->queue_length > 0 || notify->unreported_lost > 0;
+    return notify->exits.length > 0 || notify->unreported_lost > 0;
 }
 
 static uint64_t exits_due(const struct notify *notify)
 {
     if (notify->idle != NULL)
         return 0;
-    return notify->exits_usec + (notify->queue_length > DATAGRAM_MAX ? FULL_PACE_USEC : PACE_USEC);
+    return notify->exits_usec + (notify->exits.length > DATAGRAM_MAX ? FULL_PACE_USEC : PACE_USEC);
 }
 
 static uint64_t status_due(const struct notify *notify)
@@ -255,9 +249,9 @@ int notify_new(sd_event *event, struct notify **ret_notify)
         int r = parse_address(address, notify);
         if (r < 0)
             return r;
-        notify->queue = malloc(QUEUE_SIZE);
-        if (notify->queue == NULL)
-            return -ENOMEM;
+        r = line_queue_init(&notify->exits, QUEUE_SIZE);
+        if (r < 0)
+            return r;
         notify->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (notify->fd < 0)
             return -errno;
@@ -277,7 +271,7 @@ struct notify *notify_free(struct notify *notify)
         return NULL;
     sd_event_source_disable_unref(notify->timer);
     fd_close(notify->fd);
-    free(notify->queue);
+    line_queue_free(&notify->exits);
     free(notify);
     return NULL;
 }
@@ -337,17 +331,11 @@ void notify_status(struct notify *notify, const char *text)
 
 void notify_exit(struct notify *notify, const char *line)
 {
-    size_t length = strlen(line);
-
     if (notify->fd < 0)
         return;
-    if (length + 1 > QUEUE_SIZE - notify->queue_length || length + 1 > DATAGRAM_MAX / 2) {
+    if (strlen(line) >= DATAGRAM_MAX / 2 || !line_queue_add(&notify->exits, line)) {
         notify->lost++;
         notify->unreported_lost++;
-    } else {
-        memcpy(notify->queue + notify->queue_length, line, length);
-        notify->queue_length += length;
-        notify->queue[notify->queue_length++] = '\n';
     }
     arm(notify);
 }
