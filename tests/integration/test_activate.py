@@ -163,7 +163,8 @@ def test_a_handler_may_stay_with_its_fork_server(activate, directory, helpers):
             assert len(record["affinity"]) == n
             assert (record["sid"] == record["pid"]) == is_leader
     with activate("-l", path, "-a", "--inetd", "--stay-in-session", "/bin/sh", "-c",
-                  "trap 'wait; echo ended' TERM; sleep 1000 & echo started; wait") as hark:
+                  "trap 'wait; echo ended' TERM; sh -c 'echo started; exec sleep 1000' & wait"
+                  ) as hark:
         with connect(path) as client:
             assert client.recv(8) == b"started\n"
             hark.terminate()
