@@ -38,11 +38,9 @@ static void poke(int event_fd)
     (void)!write(event_fd, &one, sizeof(one));
 }
 
-void fork_server_poke_siblings(const struct fork_server *server)
+void fork_server_poke_all(const struct fork_server *server)
 {
-    for (uint32_t i = 0; i < server->setup->n_servers; i++)
-        if (i != server->setup->index)
-            poke(server->setup->poke_fds[i]);
+    poke(server->setup->poke_fd);
 }
 
 /* ---- Watching ----------------------------------------------------------------------------------
@@ -246,7 +244,7 @@ static void back_off(struct fork_server *server, uint32_t unit, int error,
         tell(server, SERVER_MESSAGE_TROUBLE, unit, error, trouble);
     server->back_off_usec = monotonic_usec() + BACK_OFF_USEC;
     fork_server_stop_watching_all(server);
-    fork_server_poke_siblings(server);
+    fork_server_poke_all(server);
 }
 
 /* The one connection that this process ever has: to close it. False when there was none, or none

@@ -28,7 +28,8 @@ struct fork_server {
 int fork_server_watch(struct fork_server *server, int fd, uint32_t events, uint32_t number);
 void fork_server_watch_all(struct fork_server *server);
 void fork_server_stop_watching_all(struct fork_server *server);
-void fork_server_poke_siblings(const struct fork_server *server);
+/* All servers, this one too: they look at their listeners anew. */
+void fork_server_poke_all(const struct fork_server *server);
 /* There is news from the supervisor: a slot was freed, or a sibling has gone. */
 void fork_server_on_poke(struct fork_server *server);
 /* Ends the pauses that are over: how many milliseconds until the next one is, or -1. */

@@ -48,13 +48,12 @@ static int close_inherited(const struct fork_server_setup *setup)
 
     for (size_t i = 0; i < setup->n_units; i++)
         n_listeners += setup->units[i].n_listeners;
-    cleanup_free int *keep = calloc(setup->n_servers + n_listeners + 2, sizeof(*keep));
+    cleanup_free int *keep = calloc(n_listeners + 3, sizeof(*keep));
     if (keep == NULL)
         return -ENOMEM;
     keep[n++] = setup->control_fd;
     keep[n++] = setup->wake_fd;
-    for (uint32_t i = 0; i < setup->n_servers; i++)
-        keep[n++] = setup->poke_fds[i];
+    keep[n++] = setup->poke_fd;
     for (size_t i = 0; i < setup->n_units; i++)
         for (size_t j = 0; j < setup->units[i].n_listeners; j++)
             keep[n++] = setup->units[i].listeners[j].fd;
@@ -93,7 +92,7 @@ static int prepare_endpoints(struct fork_server *server)
 static _Noreturn void leave(struct fork_server *server)
 {
     fork_server_stop_watching_all(server);
-    fork_server_poke_siblings(server);
+    fork_server_poke_all(server);
     _exit(0);
 }
 
@@ -141,14 +140,6 @@ static void handle_control(struct fork_server *server)
     }
 }
 
-static void handle_poke(struct fork_server *server)
-{
-    uint64_t count;
-
-    (void)!read(server->setup->poke_fds[server->setup->index], &count, sizeof(count));
-    fork_server_on_poke(server);
-}
-
 static _Noreturn void loop(struct fork_server *server)
 {
     for (;;) {
@@ -162,7 +153,7 @@ static _Noreturn void loop(struct fork_server *server)
             if (number == EVENT_CONTROL)
                 handle_control(server);
             else if (number == EVENT_POKE)
-                handle_poke(server);
+                fork_server_on_poke(server);
             else if (server->endpoints[number].watched)
                 fork_server_serve(server, &server->endpoints[number]);
         }
@@ -197,7 +188,7 @@ static int set_up(struct fork_server *server)
     r = fork_server_watch(server, setup->control_fd, EPOLLIN, EVENT_CONTROL);
     if (r < 0)
         return r;
-    return fork_server_watch(server, setup->poke_fds[setup->index], EPOLLIN, EVENT_POKE);
+    return fork_server_watch(server, setup->poke_fd, EPOLLIN | EPOLLET, EVENT_POKE);
 }
 
 _Noreturn void fork_server_run(const struct fork_server_setup *setup)

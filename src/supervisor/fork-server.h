@@ -50,9 +50,10 @@ struct fork_server_setup {
     uint32_t incarnation; /* of all servers there have been */
     uint32_t n_servers;
     int control_fd;
-    int wake_fd;                     /* eventfd: wakes the supervisor */
-    const int *poke_fds;             /* eventfd of each server */
-    int cpu;                         /* to be pinned to, or -1 */
+    int wake_fd; /* eventfd: wakes the supervisor */
+    int poke_fd; /* eventfd: a write wakes all servers, none of which reads it (EPOLLET): one for
+                    each would be one more descriptor per CPU for every child to copy and close */
+    int cpu;     /* to be pinned to, or -1 */
     const cpu_set_t *affinity;       /* what handlers shall have, or NULL: the server's */
     const struct rlimit *open_files; /* … and this, too */
     const struct fork_server_unit *units;

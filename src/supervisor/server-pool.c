@@ -41,7 +41,7 @@ struct server_pool {
     struct rlimit open_files;
     struct server *servers;
     uint32_t n_servers;
-    int *poke_fds;
+    int poke_fd;
     uint32_t incarnations;
     uint64_t pings;
     uint32_t next; /* whom to ask to start the next program */
@@ -54,17 +54,11 @@ static int start_server(struct server *server);
 /* ---- Life of one server ------------------------------------------------------------------------
  */
 
-static void poke_one(const struct server_pool *pool, uint32_t index)
+void server_pool_poke(struct server_pool *pool)
 {
     uint64_t one = 1;
 
-    (void)!write(pool->poke_fds[index], &one, sizeof(one));
-}
-
-void server_pool_poke(struct server_pool *pool)
-{
-    for (uint32_t i = 0; i < pool->n_servers; i++)
-        poke_one(pool, i);
+    (void)!write(pool->poke_fd, &one, sizeof(one));
 }
 
 static void close_server(struct server *server)
@@ -196,7 +190,7 @@ static _Noreturn void become_server(struct server *server, int control_fd, pid_t
         .n_servers = pool->n_servers,
         .control_fd = control_fd,
         .wake_fd = pool->wake_fd,
-        .poke_fds = pool->poke_fds,
+        .poke_fd = pool->poke_fd,
         .cpu = processors_choose(&pool->processors, pool->n_servers, server->index),
         .affinity = processors_of_handlers(&pool->processors, pool->n_servers),
         .open_files = &pool->open_files,
@@ -414,17 +408,14 @@ int server_pool_new(sd_event *event, struct slots *slots, const struct server_po
     pool->ends =
         (struct log_limit){.interval_usec = 5 * USEC_PER_SEC, .burst = 20, .level = LOG_WARNING};
     pool->servers = calloc(options->n_servers, sizeof(*pool->servers));
-    pool->poke_fds = malloc(options->n_servers * sizeof(*pool->poke_fds));
-    if (pool->servers == NULL || pool->poke_fds == NULL)
+    pool->poke_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (pool->servers == NULL)
         return -ENOMEM;
-    for (uint32_t i = 0; i < options->n_servers; i++) {
-        int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (fd < 0)
-            return -errno;
-        pool->poke_fds[i] = fd;
+    if (pool->poke_fd < 0)
+        return -errno;
+    pool->n_servers = options->n_servers;
+    for (uint32_t i = 0; i < pool->n_servers; i++)
         pool->servers[i] = (struct server){.pool = pool, .index = i, .control_fd = -1};
-        pool->n_servers = i + 1;
-    }
     *ret_pool = take_pointer(&pool);
     return 0;
 }
@@ -442,9 +433,8 @@ struct server_pool *server_pool_free(struct server_pool *pool)
         }
         server->restart = sd_event_source_disable_unref(server->restart);
         close_server(server);
-        fd_close(pool->poke_fds[i]);
     }
-    free(pool->poke_fds);
+    fd_close(pool->poke_fd);
     free(pool->servers);
     free(pool);
     return NULL;
