@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "supervisor/process-stat.h"
+#include "supervisor/waiting-state.h"
 
 struct writer {
     uint32_t before, now; /* its slots */
@@ -60,20 +61,20 @@ static bool may_write(const struct slots *slots, uint32_t slot)
 
 /* From one unit's slots. */
 static void add_writers(struct former_slots *former, uint32_t unit, const uint32_t *map,
-                        const int *pidfds)
+                        const struct known_child *known)
 {
     const struct slots *from = former->slots;
     const struct slots_unit *u = &from->units[unit];
     bool all = atomic_load(&u->unhurried) != 0;
 
     for (uint32_t i = u->first; i < u->first + u->n; i++)
-        if (slots_is_used(from, i) && (all || pidfds[i] < 0) && !is_known(former->next, i) &&
-            may_write(from, i))
+        if (slots_is_used(from, i) && (all || known[i].key == 0 || known[i].pidfd < 0) &&
+            !is_known(former->next, i) && may_write(from, i))
             former->writers[former->n_writers++] = (struct writer){.before = i, .now = map[i]};
 }
 
 static int add_one(struct former_slots **list, struct slots *from, const uint32_t *map,
-                   const int *pidfds)
+                   const struct known_child *known)
 {
     struct former_slots *former = malloc(sizeof(*former));
     struct writer *writers = calloc(from->header->n_slots, sizeof(*writers));
@@ -85,7 +86,7 @@ static int add_one(struct former_slots **list, struct slots *from, const uint32_
     }
     *former = (struct former_slots){.slots = from, .writers = writers, .next = *list};
     for (uint32_t i = 0; i < from->header->n_units; i++)
-        add_writers(former, i, map, pidfds);
+        add_writers(former, i, map, known);
     *list = former;
     return 0;
 }
@@ -115,9 +116,9 @@ static void drop_unused(struct former_slots **list)
 }
 
 int former_slots_add(struct former_slots **list, struct slots *from, const uint32_t *map,
-                     const int *pidfds)
+                     const struct known_child *known)
 {
-    int r = add_one(list, from, map, pidfds);
+    int r = add_one(list, from, map, known);
 
     if (r < 0)
         return r;

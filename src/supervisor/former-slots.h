@@ -11,13 +11,14 @@
 #include "supervisor/slots.h"
 
 struct former_slots;
+struct known_child;
 
 /* The handlers in slot i of from have been moved to slot map[i] of other memory; those that *list
- * knows already were in from, too. Who has a pidfd, not -1, is known to have become its program,
+ * knows already were in from, too. Whose pidfd is known[i], not -1, has become its program,
  * unless it is of a unit that is unhurried: it costs a system call or three to find out. From is
  * the list's then. 0, or -ENOMEM with nothing changed. */
 int former_slots_add(struct former_slots **list, struct slots *from, const uint32_t *map,
-                     const int *pidfds);
+                     const struct known_child *known);
 /* The child in that slot has ended: makes its record what the child has written. */
 void former_slots_end(struct former_slots **list, struct slots *slots, uint32_t slot);
 /* The whole list. Returns NULL. */

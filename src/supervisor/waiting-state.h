@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What waiting.c and stuck.c share. */
+/* What waiting.c, stuck.c and former-slots.c share. */
 #pragma once
 
 #include <stdbool.h>
@@ -14,6 +14,12 @@ struct young {
     uint64_t since_usec;
     uint64_t interrupted_usec; /* when it got its first SIGURG; 0 */
     uint64_t killed_usec;      /* 0 */
+};
+
+/* All zero: we know of none in that slot. */
+struct known_child {
+    uint64_t key;
+    int pidfd; /* -1: it is young */
 };
 
 /* A server that looks at files. */
@@ -35,8 +41,7 @@ struct waiting {
      * machine, the container or just this process does. */
     uint64_t watched_usec, look_usec;
     struct preparing preparing[SERVERS_MAX];
-    uint64_t *known; /* per slot: the key of the child we know in it */
-    int *pidfds;     /* per slot */
+    struct known_child *known; /* per slot */
     struct young *young;
     uint32_t n_young, n_living;
 };

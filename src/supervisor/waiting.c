@@ -27,12 +27,14 @@
 
 static void forget(struct waiting *waiting, uint32_t slot)
 {
-    if (waiting->pidfds[slot] >= 0) {
+    struct known_child *child = &waiting->known[slot];
+
+    if (child->pidfd >= 0) {
         /* Closing alone would not do while a new fork server has not closed its copy yet. */
-        (void)epoll_ctl(waiting->epoll_fd, EPOLL_CTL_DEL, waiting->pidfds[slot], NULL);
-        waiting->pidfds[slot] = fd_close(waiting->pidfds[slot]);
+        (void)epoll_ctl(waiting->epoll_fd, EPOLL_CTL_DEL, child->pidfd, NULL);
+        fd_close(child->pidfd);
     }
-    waiting->known[slot] = 0;
+    *child = (struct known_child){0};
     waiting->n_living--;
     waiting->room |= slots_release(waiting->slots, slot);
 }
@@ -71,7 +73,7 @@ static bool grow_up(struct waiting *waiting, uint32_t slot)
         fd_close(fd);
         return false;
     }
-    waiting->pidfds[slot] = fd;
+    waiting->known[slot].pidfd = fd;
     return true;
 }
 
@@ -88,7 +90,7 @@ static bool discover(struct waiting *waiting)
     for (uint32_t slot = 0; slot < slots->header->n_slots; slot++) {
         uint64_t key = atomic_load(&slots->owners[slot]);
 
-        if (key == waiting->known[slot] || key == 0 || key == SLOT_CLOSED)
+        if (key == waiting->known[slot].key || key == 0 || key == SLOT_CLOSED)
             continue;
         /* With another key the slot was given back meanwhile, and the pid may be the next one's. */
         if (atomic_load(&slots->records[slot].pid) == 0 ||
@@ -96,7 +98,7 @@ static bool discover(struct waiting *waiting)
             reserved = true;
             continue;
         }
-        waiting->known[slot] = key;
+        waiting->known[slot] = (struct known_child){.key = key, .pidfd = -1};
         waiting->young[waiting->n_young++] =
             (struct young){.slot = slot, .since_usec = waiting->watched_usec};
         waiting->n_living++;
@@ -137,7 +139,7 @@ static void ask_grown_up(struct waiting *waiting)
         for (int i = 0; i < n; i++) {
             uint32_t slot = events[i].data.u32;
 
-            if (slot != SIGNAL_EVENT && waiting->known[slot] != 0)
+            if (slot != SIGNAL_EVENT && waiting->known[slot].key != 0)
                 (void)ask(waiting, slot);
         }
     } while (n == 256);
@@ -265,7 +267,7 @@ static bool has_unknown(const struct waiting *waiting)
 
     for (uint32_t slot = 0; slot < slots->header->n_slots; slot++)
         if (slots_is_used(slots, slot) && atomic_load(&slots->records[slot].pid) > 0 &&
-            waiting->known[slot] != atomic_load(&slots->owners[slot]))
+            waiting->known[slot].key != atomic_load(&slots->owners[slot]))
             return true;
     return false;
 }
@@ -302,18 +304,17 @@ bool waiting_has_stuck(const struct waiting *waiting)
 }
 
 /* n: how many slots there were before. */
-static void move_children(struct waiting *waiting, const uint32_t *map, uint32_t n, uint64_t *known,
-                          int *pidfds)
+static void move_children(struct waiting *waiting, const uint32_t *map, uint32_t n,
+                          struct known_child *known)
 {
     for (uint32_t i = 0; i < n; i++) {
         struct epoll_event event = {.events = EPOLLIN, .data.u32 = map[i]};
 
-        if (waiting->known[i] == 0)
+        if (waiting->known[i].key == 0)
             continue;
         known[map[i]] = waiting->known[i];
-        pidfds[map[i]] = waiting->pidfds[i];
-        if (waiting->pidfds[i] >= 0)
-            (void)epoll_ctl(waiting->epoll_fd, EPOLL_CTL_MOD, waiting->pidfds[i], &event);
+        if (waiting->known[i].pidfd >= 0)
+            (void)epoll_ctl(waiting->epoll_fd, EPOLL_CTL_MOD, waiting->known[i].pidfd, &event);
     }
     for (uint32_t i = 0; i < waiting->n_young; i++)
         waiting->young[i].slot = map[waiting->young[i].slot];
@@ -322,27 +323,23 @@ static void move_children(struct waiting *waiting, const uint32_t *map, uint32_t
 int waiting_move(struct waiting *waiting, struct slots *slots, const uint32_t *map)
 {
     uint32_t n = slots->header->n_slots, before = waiting->slots->header->n_slots;
-    cleanup_free uint64_t *known = calloc(n, sizeof(*known));
-    cleanup_free int *pidfds = malloc(n * sizeof(*pidfds));
+    cleanup_free struct known_child *known = calloc(n, sizeof(*known));
     struct young *young =
         realloc(waiting->young, (n > before ? n : before) * sizeof(*waiting->young));
 
     if (young != NULL)
         waiting->young = young;
-    if (known == NULL || pidfds == NULL || young == NULL)
+    if (known == NULL || young == NULL)
         return -ENOMEM;
     atomic_store(&slots->header->looks_begun, atomic_load(&waiting->slots->header->looks_begun));
     atomic_store(&slots->header->looks_done, atomic_load(&waiting->slots->header->looks_done));
     atomic_store(&slots->header->supervisor_asleep, waiting->awake ? 0 : 1);
-    if (former_slots_add(&waiting->former, waiting->slots, map, waiting->pidfds) < 0)
+    if (former_slots_add(&waiting->former, waiting->slots, map, waiting->known) < 0)
         return -ENOMEM;
     waiting->slots = slots;
-    memset(pidfds, -1, n * sizeof(*pidfds));
-    move_children(waiting, map, before, known, pidfds);
+    move_children(waiting, map, before, known);
     free(waiting->known);
-    free(waiting->pidfds);
     waiting->known = take_pointer(&known);
-    waiting->pidfds = take_pointer(&pidfds);
     return 0;
 }
 
@@ -361,13 +358,13 @@ struct waiting *waiting_free(struct waiting *waiting)
     sd_event_source_disable_unref(waiting->sleeping);
     sd_event_source_disable_unref(waiting->wake);
     sd_event_source_disable_unref(waiting->timer);
-    for (uint32_t i = 0; waiting->pidfds != NULL && i < waiting->slots->header->n_slots; i++)
-        fd_close(waiting->pidfds[i]);
+    for (uint32_t i = 0; waiting->known != NULL && i < waiting->slots->header->n_slots; i++)
+        if (waiting->known[i].key != 0)
+            fd_close(waiting->known[i].pidfd);
     fd_close(waiting->epoll_fd);
     fd_close(waiting->signal_fd);
     fd_close(waiting->wake_fd);
     free(waiting->known);
-    free(waiting->pidfds);
     free(waiting->young);
     former_slots_free(waiting->former);
     free(waiting);
@@ -421,11 +418,8 @@ int waiting_new(sd_event *event, struct slots *slots, const struct waiting_callb
     waiting->callbacks = *callbacks;
     waiting->epoll_fd = waiting->signal_fd = waiting->wake_fd = -1;
     waiting->known = calloc(n, sizeof(*waiting->known));
-    waiting->pidfds = malloc(n * sizeof(*waiting->pidfds));
     waiting->young = calloc(n, sizeof(*waiting->young));
-    for (uint32_t i = 0; waiting->pidfds != NULL && i < n; i++)
-        waiting->pidfds[i] = -1;
-    if (waiting->known == NULL || waiting->pidfds == NULL || waiting->young == NULL)
+    if (waiting->known == NULL || waiting->young == NULL)
         return -ENOMEM;
     int r = open_descriptors(waiting);
     if (r < 0)
