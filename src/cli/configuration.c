@@ -2,6 +2,7 @@
 #include "cli/configuration.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,6 +141,7 @@ int configuration_load(const struct unit_options *options, const char *const *na
     int status = load(options, names, n_names, configuration);
     if (status == EXIT_STATUS_OK)
         *ret_configuration = take_pointer(&configuration);
+    (void)malloc_trim(0); /* all names of the load path were in memory, for fork servers to share */
     return status;
 }
 
