@@ -106,7 +106,7 @@ def test_manual_page_has_every_option():
 
 
 @pytest.mark.parametrize("layer", ["basic", "varlink", "libhark", "unit", "listener", "exec",
-                                   "supervisor"])
+                                   "supervisor", "cli"])
 def test_layers(directory, layer):
     """Each archive, whole, links with nothing but the layers below it."""
     archives = {"basic": BUILD / "src/basic/libbasic.a",
@@ -115,11 +115,12 @@ def test_layers(directory, layer):
                 "unit": BUILD / "src/unit/libunit.a",
                 "listener": BUILD / "src/listener/liblistener.a",
                 "exec": BUILD / "src/exec/libexec.a",
-                "supervisor": BUILD / "src/supervisor/libsupervisor.a"}
+                "supervisor": BUILD / "src/supervisor/libsupervisor.a",
+                "cli": BUILD / "src/cli/libcli.a"}  # without the verbs of libclient.a
     order = list(archives)
     below = [archives[name] for name in reversed(order[:order.index(layer)])]
     libraries = [] if layer == "basic" else ["-lsystemd"]
-    if layer in ("varlink", "supervisor"):
+    if layer in ("varlink", "supervisor", "cli"):
         libraries.append("-ljansson")
     main = directory / "main.c"
     main.write_text("int main(void) { return 0; }\n")
