@@ -13,6 +13,7 @@
 #include "basic/clock.h"
 #include "basic/signals.h"
 #include "supervisor/fork-server-state.h"
+#include "supervisor/time-slice.h"
 
 /* epoll data: an endpoint's number, or one of these. */
 #define EVENT_CONTROL UINT32_MAX
@@ -176,6 +177,7 @@ static int set_up(struct fork_server *server)
     (void)prctl(PR_SET_NAME, "hark-server");
     (void)setrlimit(RLIMIT_NOFILE, setup->open_files);
     pin(setup->cpu);
+    (void)time_slice_shorten();
     r = spawner_new(&server->spawner);
     if (r < 0)
         return r;

@@ -4,6 +4,7 @@
 import contextlib
 import os
 import pathlib
+import subprocess
 
 import pytest
 
@@ -57,6 +58,15 @@ def allowed(pid):
                 if line.startswith("Cpus_allowed_list"))
 
 
+def scheduling(text):
+    """Policy, priority and time slice, in nanoseconds, of a /proc/PID/sched."""
+    pairs = (line.partition(":") for line in text.splitlines())
+    found = {name.strip(): int(value) for name, _, value in pairs
+             if name.strip() in ("policy", "prio", "se.slice")}
+    assert len(found) == 3
+    return found
+
+
 def handlers(address):
     return {ask(address).split()[1].decode() for _ in range(6)}
 
@@ -73,3 +83,26 @@ def test_a_cpuset_that_changes(cpuset, directory, steps):
             servers = {allowed(pid) for pid in hark.servers()}
             assert servers <= {"0-1": {"0", "1", "0-1"}}.get(cpus, {cpus})
         assert "affinity" not in hark.stderr()
+
+
+@pytest.mark.parametrize("niceness", [0, 5, -5])
+def test_a_short_time_slice_is_the_server_s_alone(directory, niceness):
+    """Handlers are scheduled as they would be when started without hark."""
+    schedule = pathlib.Path("/proc/self/sched")
+    if not schedule.exists() or "se.slice" not in schedule.read_text():
+        pytest.skip("needs Linux 6.12 with /proc/PID/sched")
+    show = ["/bin/cat", schedule]
+
+    def be_nice():
+        os.setpriority(os.PRIO_PROCESS, 0, niceness)
+
+    expected = scheduling(subprocess.run(show, preexec_fn=be_nice, stdout=subprocess.PIPE,
+                                         text=True, check=True).stdout)
+    with Hark(["-a", "--inetd", "-l", directory / "s", *show], directory / "run",
+              preexec=be_nice) as hark:
+        assert scheduling(ask(directory / "s").decode()) == expected
+        for pid in hark.servers():
+            server = scheduling(pathlib.Path(f"/proc/{pid}/sched").read_text())
+            # The kernel would take a negative level from the handlers with it.
+            assert (server["se.slice"] < expected["se.slice"]) == (niceness >= 0)
+            assert server["prio"] == expected["prio"]
