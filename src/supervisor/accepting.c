@@ -20,13 +20,13 @@
 #define BACK_OFF_USEC (100 * USEC_PER_MSEC)
 
 /* A client can know of the end of a handler, by its connection, before the supervisor does, which
- * frees the slot: so long a connection waits for one before it is refused, and until the supervisor
- * has looked. When all that time, and ten times as long, somebody has waited, it is refused though
- * a slot may be about to be freed. */
-#define GRACE_USEC     (15 * USEC_PER_MSEC)
-#define GRACE_MAX_USEC (10 * GRACE_USEC)
-#define ROOM_LOOKS_MAX 256           /* slots: a look costs some system calls */
-#define REFUSE_USEC    USEC_PER_MSEC /* for as long all who wait are refused */
+ * frees the slot: so long a connection waits for one before it is refused, with the supervisor
+ * looking meanwhile. When all that time, and ten times as long, somebody has waited, it is refused
+ * though a handler may be about to end. */
+#define GRACE_USEC       (15 * USEC_PER_MSEC)
+#define GRACE_MAX_USEC   (10 * GRACE_USEC)
+#define ENDING_LOOKS_MAX 256           /* handlers: a look costs some system calls */
+#define REFUSE_USEC      USEC_PER_MSEC /* for as long all who wait are refused */
 
 /* After so long a connection that was to be refused is gone: somebody else took it. */
 #define ALARM_USEC (5 * USEC_PER_MSEC)
@@ -304,64 +304,81 @@ static int create_child(struct fork_server *server, struct endpoint *endpoint, u
     return pid == -EUSERS ? -EAGAIN : pid;
 }
 
-/* Whether a slot of the unit is about to be freed, as soon as the supervisor gets to it: its
- * process is ending, or found no connection, or is not there yet. */
-static bool room_is_near(const struct fork_server *server, uint32_t unit)
+/* Whether a slot of the unit is in nobody's use: a child is being made that has no connection yet,
+ * or found none. One that waits may be its own. */
+static bool child_comes(const struct fork_server *server, uint32_t unit)
 {
     const struct slots *slots = server->setup->slots;
     const struct slots_unit *u = &slots->units[unit];
 
-    for (uint32_t i = 0; i < u->n && i < ROOM_LOOKS_MAX; i++) {
-        struct spawn_record *record = &slots->records[u->first + i];
-        pid_t pid = atomic_load(&record->pid);
+    for (uint32_t slot = u->first; slot < u->first + u->n; slot++)
+        if (atomic_load_explicit(&slots->records[slot].step, memory_order_relaxed) <=
+                SPAWN_ACCEPT &&
+            atomic_load(&slots->owners[slot]) != SLOT_CLOSED)
+            return true;
+    return false;
+}
 
-        if (atomic_load(&slots->owners[u->first + i]) == SLOT_CLOSED)
-            continue;
-        if (pid == 0 || atomic_load(&record->step) <= SPAWN_ACCEPT || spawn_is_ending(pid))
+/* Whether a handler of the unit is ending, so that its slot is about to be freed. */
+static bool handler_ends(const struct fork_server *server, uint32_t unit)
+{
+    const struct slots *slots = server->setup->slots;
+    const struct slots_unit *u = &slots->units[unit];
+
+    for (uint32_t i = 0; i < u->n && i < ENDING_LOOKS_MAX; i++) {
+        pid_t pid = atomic_load(&slots->records[u->first + i].pid);
+
+        if (pid != 0 && spawn_is_ending(pid))
             return true;
     }
     return false;
 }
 
-static bool is_refused(const struct fork_server *server, const struct endpoint *endpoint)
+/* This process may have stood still: between two looks at the listener, which are a grace apart, no
+ * more than twice that counts. Nor does time in which the supervisor did not look at all handlers,
+ * from begin to end: it may stand still, with slots that nobody uses. */
+static void count_waiting(const struct fork_server *server, struct endpoint *endpoint)
 {
-    if (endpoint->waited_usec < GRACE_USEC ||
-        atomic_load(&server->setup->slots->header->looks_done) <= endpoint->full_look)
-        return false;
-    return endpoint->waited_usec >= GRACE_MAX_USEC || !room_is_near(server, endpoint->unit);
-}
+    const struct slots_header *header = server->setup->slots->header;
+    uint64_t now = monotonic_usec(), passed = now - endpoint->seen_usec;
 
-/* This process may have stood still, and the supervisor with it: between two looks at the listener,
- * which are a grace apart, no more than twice that counts. */
-static void count_waiting(struct endpoint *endpoint, uint64_t now)
-{
-    uint64_t passed = now - endpoint->seen_usec;
-
-    endpoint->waited_usec += passed < 2 * GRACE_USEC ? passed : 2 * GRACE_USEC;
+    if (!endpoint->is_full)
+        endpoint->waited_usec = 0;
+    else if (atomic_load(&header->looks_done) > endpoint->seen_look)
+        endpoint->waited_usec += passed < 2 * GRACE_USEC ? passed : 2 * GRACE_USEC;
+    endpoint->is_full = true;
+    endpoint->seen_look = atomic_load(&header->looks_begun);
     endpoint->seen_usec = now;
 }
 
-/* No slot is free: who waits is refused when it has been so for the grace, with somebody waiting
- * all the time, and the supervisor has looked meanwhile. */
-static void overflow(struct fork_server *server, struct endpoint *endpoint)
+static bool is_refused(const struct fork_server *server, const struct endpoint *endpoint)
 {
-    uint64_t now = monotonic_usec();
-    uint32_t slot;
+    return endpoint->waited_usec >= GRACE_USEC &&
+           (endpoint->waited_usec >= GRACE_MAX_USEC || !handler_ends(server, endpoint->unit));
+}
 
-    if (!endpoint->is_full) {
-        endpoint->is_full = true;
-        endpoint->seen_usec = now;
-        endpoint->waited_usec = 0;
-        endpoint->full_look = atomic_load(&server->setup->slots->header->looks_begun);
+/* No slot is free: who waits is refused when it has been so for the grace, with somebody waiting
+ * all the time. -EBUSY: it is so still; otherwise as create_child(). */
+static int overflow(struct fork_server *server, struct endpoint *endpoint, uint32_t *ret_slot)
+{
+    int r = -EBUSY;
+
+    count_waiting(server, endpoint);
+    if (is_refused(server, endpoint)) {
+        uint64_t end = monotonic_usec() + REFUSE_USEC;
+
+        /* The supervisor may have freed a slot just before its look counted. */
+        while ((r = create_child(server, endpoint, ret_slot)) == -EBUSY &&
+               !child_comes(server, endpoint->unit) && monotonic_usec() < end)
+            if (!refuse(server, endpoint))
+                return 0; /* nobody waits */
     }
-    count_waiting(endpoint, now);
-    if (is_refused(server, endpoint))
-        while (monotonic_usec() - now < REFUSE_USEC)
-            if (!refuse(server, endpoint) || create_child(server, endpoint, &slot) >= 0)
-                return; /* nobody waits, or there is room again */
-    stop_watching(server, endpoint);
-    endpoint->paused_usec = now + GRACE_USEC;
-    poke(server->setup->wake_fd);
+    if (r == -EBUSY) {
+        stop_watching(server, endpoint);
+        endpoint->paused_usec = endpoint->seen_usec + GRACE_USEC;
+        poke(server->setup->wake_fd);
+    }
+    return r;
 }
 
 /* What ran out in accept(2), while the child's record has it still. */
@@ -469,15 +486,15 @@ void fork_server_serve(struct fork_server *server, struct endpoint *endpoint)
         return;
     }
     r = create_child(server, endpoint, &slot);
-    if (r <= 0)
-        uncount(server, endpoint);
     if (r == -EBUSY && unit->overflow == OVERFLOW_CLOSE)
-        overflow(server, endpoint);
+        r = overflow(server, endpoint, &slot);
     else if (r == -EBUSY)
         pause_unit(server, endpoint->unit);
-    else if (r == -ENOBUFS)
+    if (r <= 0)
+        uncount(server, endpoint);
+    if (r == -ENOBUFS)
         back_off(server, endpoint->unit, accept_error(server, slot), SERVER_TROUBLE_ACCEPT);
-    else if (r < 0)
+    else if (r < 0 && r != -EBUSY)
         back_off(server, endpoint->unit, -r, SERVER_TROUBLE_CREATE);
 }
 

@@ -17,9 +17,9 @@ struct endpoint {
     bool is_shared, watched;
     bool is_full;         /* somebody waits for a slot */
     uint64_t paused_usec; /* not watched until then: a limit was reached; 0 */
-    uint64_t full_look;   /* the supervisor's look that had begun when it became so */
     uint64_t waited_usec; /* how long it has been so, as far as this process has seen … */
     uint64_t seen_usec;   /* … until then */
+    uint64_t seen_look;   /* the supervisor's look that had begun then */
     struct rate_window *polls;
     const struct plan_source *source;
     const struct fork_server_listener *listener;
