@@ -291,6 +291,7 @@ def test_a_connection_is_served_when_there_may_be_processes_again(limited, direc
         limit(hark, 1000)
         with connect(directory / "s") as client:
             assert echoes(client, b"1")
+        wait_until(lambda: not hark.handlers(), what="its end")
         limit(hark, 1)
         with connect(directory / "s") as client:
             wait_until(lambda: "Resource temporarily unavailable" in hark.stderr(),
