@@ -296,6 +296,8 @@ static int add_aliases(const struct load_path *path, const char *main_file,
         const char *file;
         const struct name_entry *entry = &path->names.entries[i];
 
+        if (*entry->target == '/' && strcmp(entry->target, main_file) != 0)
+            continue;
         if (name_map_resolve(&path->names, entry->name, &file) == 0 && strcmp(file, main_file) == 0)
             r = add_alias(path, entry->name, main_file, files);
     }

@@ -37,8 +37,11 @@ struct scan {
     } last;
 };
 
-static int add(struct name_map *map, const char *name, const char *target)
+/* Takes the target, whatever comes of it. */
+static int add(struct name_map *map, const char *name, char *target)
 {
+    cleanup_free char *taken = target;
+
     if ((map->n & (map->n - 1)) == 0) {
         size_t room = map->n == 0 ? 1 : 2 * map->n;
         struct name_entry *entries = reallocarray(map->entries, room, sizeof(*entries));
@@ -47,30 +50,26 @@ static int add(struct name_map *map, const char *name, const char *target)
             return -ENOMEM;
         map->entries = entries;
     }
-    struct name_entry entry = {.name = strdup(name), .target = strdup(target), .order = map->n};
+    struct name_entry entry = {.name = strdup(name), .target = taken, .order = map->n};
     if (!entry.name || !entry.target) {
         free(entry.name);
-        free(entry.target);
         return -ENOMEM;
     }
+    taken = NULL;
     map->entries[map->n++] = entry;
     return 0;
 }
 
 int name_map_pin(struct name_map *map, const char *name, const char *file)
 {
-    return add(map, name, file);
+    return add(map, name, strdup(file));
 }
 
 /* What is wrong with an alias of that name to that one, or NULL. */
 static const char *find_alias_fault(const char *name, const char *target)
 {
     enum unit_name_kind kind = unit_name_classify(name), target_kind = unit_name_classify(target);
-    static const char *const without_alias[] = {"mount", "automount", "swap", "slice", "scope"};
 
-    for (size_t i = 0; i < sizeof(without_alias) / sizeof(without_alias[0]); i++)
-        if (strcmp(unit_name_type(name), without_alias[i]) == 0)
-            return "units of this type have no aliases";
     if (target_kind == UNIT_NAME_INVALID)
         return "that is not the name of a unit";
     if (strcmp(unit_name_type(name), unit_name_type(target)) != 0)
@@ -184,7 +183,7 @@ static int add_link(struct scan *scan, const char *directory, const char *name)
         return 0;
     }
     if (!is_in_directories(scan, path))
-        return add(scan->map, name, file);
+        return add(scan->map, name, take_pointer(&file));
     const char *target = strrchr(path, '/') + 1;
     const char *fault = find_alias_fault(name, target);
     if (fault) {
@@ -193,7 +192,7 @@ static int add_link(struct scan *scan, const char *directory, const char *name)
         return 0;
     }
     /* To the same name elsewhere: that is found by itself. */
-    return strcmp(name, target) == 0 ? 0 : add(scan->map, name, target);
+    return strcmp(name, target) == 0 ? 0 : add(scan->map, name, strdup(target));
 }
 
 /* DT_REG, DT_LNK, … of readdir(3), which some file systems leave to stat(2). */
@@ -208,13 +207,22 @@ static int type_of(int directory_fd, const struct dirent *entry)
     return IFTODT(status.st_mode);
 }
 
+/* A name of a socket or a service: units of other types are never asked for. */
+static bool is_of_interest(const char *name)
+{
+    const char *type = strrchr(name, '.');
+
+    return type && (strcmp(type, ".service") == 0 || strcmp(type, ".socket") == 0) &&
+           unit_name_classify(name) != UNIT_NAME_INVALID;
+}
+
 static int add_entry(struct scan *scan, const char *directory, int directory_fd,
                      const struct dirent *entry)
 {
     cleanup_free char *file = NULL;
     const char *name = entry->d_name;
 
-    if (unit_name_classify(name) == UNIT_NAME_INVALID)
+    if (!is_of_interest(name))
         return 0;
     int type = type_of(directory_fd, entry);
     if (type == DT_LNK)
@@ -225,7 +233,7 @@ static int add_entry(struct scan *scan, const char *directory, int directory_fd,
         file = NULL;
         return -ENOMEM;
     }
-    return add(scan->map, name, file);
+    return add(scan->map, name, take_pointer(&file));
 }
 
 /* Its names would be found a second time, behind themselves. */

@@ -2,7 +2,7 @@
 /*
  * What [Socket] says, checked and with its defaults.
  *
- *     r = unit_file_load(&options, "foo.socket", &problems, &file);
+ *     r = unit_file_load(&options, "foo.socket", NULL, &problems, &file);
  *     r = socket_unit_new(file, &problems, &unit);
  *     if (problems.n_errors > 0)
  *         ... unit may be shown, but not used ...

@@ -484,13 +484,16 @@ static int load_files(const struct unit_file_options *options, const char *name,
 }
 
 int unit_file_load(const struct unit_file_options *options, const char *name,
-                   struct problems *problems, struct unit_file **ret_unit)
+                   const struct unit_files *files, struct problems *problems,
+                   struct unit_file **ret_unit)
 {
-    cleanup(free_files_helper) struct unit_files *files = NULL;
+    cleanup(free_files_helper) struct unit_files *found = NULL;
     int r = check_name(name);
 
-    if (r == 0)
-        r = load_path_find(options->path, name, problems, &files);
+    if (r == 0 && !files) {
+        r = load_path_find(options->path, name, problems, &found);
+        files = found;
+    }
     if (r == 0 && files->masked)
         r = -ERFKILL;
     if (r < 0)

@@ -3,7 +3,7 @@
  * A unit as it is written: the main file and its drop-ins, each assignment with what hark does
  * about it. What the values mean is for socket-unit and service-unit.
  *
- *     r = unit_file_load(&options, "foo.socket", &problems, &unit);
+ *     r = unit_file_load(&options, "foo.socket", NULL, &problems, &unit);
  *     for (size_t i = 0; i < unit->n_uses; i++)
  *         ... unit->uses[i] ...
  *     unit_file_free(unit);
@@ -82,13 +82,15 @@ struct unit_file_options {
 };
 
 /*
- * The unit, a .socket or .service; it may have errors, which are then in problems. A negative errno
- * means that there is no unit to look at, with a problem that says why: those of load_path_find(),
- * -ERFKILL for a masked unit, -EOPNOTSUPP for another type of unit, -EFBIG for more than
- * UNIT_EXPANDED_MAX or UNIT_SPECIFIERS_MAX, -ENOMEM.
+ * The unit, a .socket or .service; it may have errors, which are then in problems. files: what
+ * load_path_find() has found for the name, or NULL. A negative errno means that there is no unit to
+ * look at, with a problem that says why: those of load_path_find(), -ERFKILL for a masked unit,
+ * -EOPNOTSUPP for another type of unit, -EFBIG for more than UNIT_EXPANDED_MAX or
+ * UNIT_SPECIFIERS_MAX, -ENOMEM.
  */
 int unit_file_load(const struct unit_file_options *options, const char *name,
-                   struct problems *problems, struct unit_file **ret_unit);
+                   const struct unit_files *files, struct problems *problems,
+                   struct unit_file **ret_unit);
 
 /* The same from a text that is the whole unit. */
 int unit_file_from_text(const struct unit_file_options *options, const char *name,

@@ -270,7 +270,7 @@ static int read_socket(struct loading *loading, const char *name, struct unit_fi
 {
     struct unit_file *file = NULL;
     struct socket_unit *unit = NULL;
-    int r = unit_file_load(&loading->file_options, name, loading->problems, &file);
+    int r = unit_file_load(&loading->file_options, name, *files, loading->problems, &file);
 
     if (r < 0) /* which is in problems */
         return r == -ENOMEM ? r : 0;
@@ -400,7 +400,8 @@ static int read_service(struct loading *loading, size_t i, const char *name,
         return r;
     loading->problems->unit = service.name;
     service.files = take_pointer(files);
-    r = unit_file_load(&loading->file_options, name, loading->problems, &service.file);
+    r = unit_file_load(&loading->file_options, name, service.files, loading->problems,
+                       &service.file);
     if (r == 0) {
         r = service_unit_new(service.file, loading->problems, &service.unit);
         if (r == 0)

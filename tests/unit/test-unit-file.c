@@ -213,7 +213,7 @@ static const char *load(const char *name, struct problems *problems)
     size_t used = 0;
 
     ASSERT_OK(load_path_new(&path_options, &options.path));
-    int r = unit_file_load(&options, name, problems, &unit);
+    int r = unit_file_load(&options, name, NULL, problems, &unit);
     load_path_free(options.path);
     if (r < 0)
         return strerrorname_np(-r);
