@@ -180,9 +180,8 @@ uint32_t processors_quota(const char *root)
         if (!find_group(root, unified, text, sizeof(text)) ||
             !find_mount(root, unified, &group, point, sizeof(point)))
             continue;
-        uint64_t quota = quota_up_from(point, group, unified);
-        if (quota < least)
-            least = quota;
+        least = quota_up_from(point, group, unified);
+        break; /* a controller is in one hierarchy */
     }
     if (least == UNLIMITED)
         return 0;
