@@ -15,6 +15,7 @@
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -46,7 +47,7 @@ static int listen_at(const struct address *address)
     if (fd < 0)
         err(EXIT_FAILURE, "cannot create a socket");
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)) < 0 ||
-        bind(fd, &address->socket.any, address->length) < 0 || listen(fd, SOMAXCONN) < 0)
+        bind(fd, &address->socket.any, address->length) < 0 || listen(fd, INT_MAX) < 0)
         err(EXIT_FAILURE, "cannot listen");
     return fd;
 }
