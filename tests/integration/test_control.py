@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The control socket of hark run: what it tells, what it does, and that nobody can hurt by it."""
 
+import itertools
 import os
 import select
 import signal
@@ -69,14 +70,24 @@ def test_reload_says_why_not(run, directory):
         talk(directory).close()
 
 
+def follow(follower, cause):
+    """The first exit it is told, and how many were caused: until it follows, they are nobody's."""
+    for n in itertools.count(1):
+        cause()
+        if select.select([follower.socket], [], [], 0.05)[0]:
+            return follower.answer(), n
+
+
 def test_exits_as_they_happen(run, directory):
     with run(PAIR, "foo.socket") as hark, hark.control("FollowExits", more=True) as follower:
-        for n in range(3):
-            talk(directory).close()
-            answer = follower.answer()
+        answer, _ = follow(follower, lambda: talk(directory).close())
+        first = answer["parameters"]["exit"]["number"]
+        for n in range(first, first + 3):
             one = answer["parameters"]["exit"]
             assert answer["continues"] and (one["unit"], one["number"]) == ("foo", n)
             assert (one["code"], one["status"], one["failed"]) == ("exited", "0", False)
+            talk(directory).close()
+            answer = follower.answer()
 
 
 def test_a_follower_that_does_not_read(run, directory):
@@ -84,13 +95,8 @@ def test_a_follower_that_does_not_read(run, directory):
     pair = {"foo.socket": "[Socket]\nListenStream={directory}/s\nAccept=yes\n",
             "foo@.service": "[Service]\nExecStart={helpers}/tiny\n"}
     with run(pair, "foo.socket") as hark, hark.control("FollowExits", more=True) as follower:
-        first, total = None, 0
-        while first is None:  # until it follows, exits are nobody's
-            ask(directory / "s")
-            total += 1
-            if select.select([follower.socket], [], [], 0.05)[0]:
-                first = follower.answer()["parameters"]
-        seen, lost = [first["exit"]["number"]], 0
+        first, total = follow(follower, lambda: ask(directory / "s"))
+        seen, lost = [first["parameters"]["exit"]["number"]], 0
 
         def read_one():
             nonlocal lost
