@@ -177,11 +177,11 @@ uint32_t processors_quota(const char *root)
         char text[LINE_MAX_SIZE], point[LINE_MAX_SIZE];
         const char *group = text;
 
-        if (!find_group(root, unified, text, sizeof(text)) ||
-            !find_mount(root, unified, &group, point, sizeof(point)))
-            continue;
-        least = quota_up_from(point, group, unified);
-        break; /* a controller is in one hierarchy */
+        if (find_group(root, unified, text, sizeof(text)) &&
+            find_mount(root, unified, &group, point, sizeof(point))) {
+            least = quota_up_from(point, group, unified);
+            break; /* a controller is in one hierarchy */
+        }
     }
     if (least == UNLIMITED)
         return 0;

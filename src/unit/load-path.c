@@ -297,7 +297,7 @@ static int add_aliases(const struct load_path *path, const char *main_file,
         const struct name_entry *entry = &path->names.entries[i];
 
         if (*entry->target == '/' && strcmp(entry->target, main_file) != 0)
-            continue;
+            continue; /* as nearly all are: files of their own, without a search */
         if (name_map_resolve(&path->names, entry->name, &file) == 0 && strcmp(file, main_file) == 0)
             r = add_alias(path, entry->name, main_file, files);
     }

@@ -50,13 +50,14 @@ static int add(struct name_map *map, const char *name, char *target)
             return -ENOMEM;
         map->entries = entries;
     }
-    struct name_entry entry = {.name = strdup(name), .target = taken, .order = map->n};
-    if (!entry.name || !entry.target) {
-        free(entry.name);
+    char *copy = strdup(name);
+    if (!copy || !taken) {
+        free(copy);
         return -ENOMEM;
     }
-    taken = NULL;
-    map->entries[map->n++] = entry;
+    map->entries[map->n] =
+        (struct name_entry){.name = copy, .target = take_pointer(&taken), .order = map->n};
+    map->n++;
     return 0;
 }
 
@@ -210,10 +211,9 @@ static int type_of(int directory_fd, const struct dirent *entry)
 /* A name of a socket or a service: units of other types are never asked for. */
 static bool is_of_interest(const char *name)
 {
-    const char *type = strrchr(name, '.');
+    const char *type = unit_name_type(name);
 
-    return type && (strcmp(type, ".service") == 0 || strcmp(type, ".socket") == 0) &&
-           unit_name_classify(name) != UNIT_NAME_INVALID;
+    return type && (strcmp(type, "service") == 0 || strcmp(type, "socket") == 0);
 }
 
 static int add_entry(struct scan *scan, const char *directory, int directory_fd,
