@@ -316,6 +316,17 @@ class Notify:
         return self.wait_for(last_match, timeout, f"STATUS matching {pattern}")
 
 
+def cause_until_told(follower: Any, cause: Callable[[], Any]) -> int:
+    """Causes exits until there is something to read: until it follows, they are nobody's. How many
+    it took."""
+    cause()
+    n = 1
+    while not select.select([follower], [], [], 0.05)[0]:
+        cause()
+        n += 1
+    return n
+
+
 def assert_each_once(exits: Sequence[Exit], n: int) -> None:
     """n exits, and no number twice."""
     numbers = [e.number for e in exits]

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The control socket of hark run: what it tells, what it does, and that nobody can hurt by it."""
 
-import itertools
 import os
-import select
 import signal
 import socket
 import stat
@@ -12,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from support import Control, ask, connect, finish_load, is_listened_on, load, wait_until
+from support import (Control, ask, cause_until_told, connect, finish_load, is_listened_on, load,
+                     wait_until)
 
 PAIR = {"foo.socket": "[Socket]\nListenStream={directory}/s\nAccept=yes\nMaxConnections=7\n",
         "foo@.service": "[Service]\nStandardInput=socket\nExecStart=/bin/cat\n"}
@@ -70,17 +69,10 @@ def test_reload_says_why_not(run, directory):
         talk(directory).close()
 
 
-def follow(follower, cause):
-    """The first exit it is told, and how many were caused: until it follows, they are nobody's."""
-    for n in itertools.count(1):
-        cause()
-        if select.select([follower.socket], [], [], 0.05)[0]:
-            return follower.answer(), n
-
-
 def test_exits_as_they_happen(run, directory):
     with run(PAIR, "foo.socket") as hark, hark.control("FollowExits", more=True) as follower:
-        answer, _ = follow(follower, lambda: talk(directory).close())
+        cause_until_told(follower.socket, lambda: talk(directory).close())
+        answer = follower.answer()
         first = answer["parameters"]["exit"]["number"]
         for n in range(first, first + 3):
             one = answer["parameters"]["exit"]
@@ -95,8 +87,8 @@ def test_a_follower_that_does_not_read(run, directory):
     pair = {"foo.socket": "[Socket]\nListenStream={directory}/s\nAccept=yes\n",
             "foo@.service": "[Service]\nExecStart={helpers}/tiny\n"}
     with run(pair, "foo.socket") as hark, hark.control("FollowExits", more=True) as follower:
-        first, total = follow(follower, lambda: ask(directory / "s"))
-        seen, lost = [first["parameters"]["exit"]["number"]], 0
+        total = cause_until_told(follower.socket, lambda: ask(directory / "s"))
+        seen, lost = [follower.answer()["parameters"]["exit"]["number"]], 0
 
         def read_one():
             nonlocal lost

@@ -23,8 +23,8 @@ from typing import Any
 
 import pytest
 
-from support import (DEADLINE, HARK, ask, clean_environment, connect, finish_load, is_alive, load,
-                     run_hark, wait_until, write_units)
+from support import (DEADLINE, HARK, ask, cause_until_told, clean_environment, connect,
+                     finish_load, is_alive, load, run_hark, wait_until, write_units)
 
 CAT = "[Service]\nExecStart=/bin/cat\nStandardInput=socket\n"
 FALSE = "[Service]\nExecStart=/bin/false\nStandardInput=socket\n"
@@ -309,14 +309,10 @@ def test_watch_of_nothing(directory):
 
 
 def first_exit(process: subprocess.Popen[str], path: Path) -> str:
-    """The first line of one that follows; until it does, exits are nobody's."""
+    """The first line of one that follows."""
     assert process.stdout
-    line = ""
-    while not line:
-        ask(path)
-        if select.select([process.stdout], [], [], 0.05)[0]:
-            line = process.stdout.readline()
-    return line
+    cause_until_told(process.stdout, lambda: ask(path))
+    return process.stdout.readline()
 
 
 def test_follow(served, directory):
