@@ -201,7 +201,8 @@ static int make_sockets(struct activation *activation)
     listen.group = options->group;
     listen.lock_timeout_ms = options->lock_timeout_ms;
     /* A program that gets the listener itself expects it to block, as everybody passes it. */
-    listen.flags = HARK_LISTEN_MKDIR | (options->accept ? HARK_LISTEN_NONBLOCK : 0);
+    listen.flags =
+        HARK_LISTEN_MKDIR | HARK_LISTEN_ONE_THREAD | (options->accept ? HARK_LISTEN_NONBLOCK : 0);
     for (size_t i = 0; i < options->n_listen; i++) {
         struct hark_listener **next = &activation->sockets[activation->n_sockets];
 

@@ -23,7 +23,6 @@
 
 #define CHILD_STACK_SIZE ((size_t)32 * 1024)
 
-/* The kernel's set is 64 bits: all signals, also those that libc hides from sigfillset(). */
 #define KERNEL_SIGSET_SIZE 8
 
 /* In memory that is shared either way, with the stack that the child runs on. */
@@ -100,25 +99,56 @@ CHILD_CODE static int child_main(void *argument)
     __builtin_unreachable();
 }
 
+/* The kernel's set is 64 bits: all signals, also those that libc hides from sigfillset(). */
+static void block_signals(uint64_t *ret_before)
+{
+    uint64_t all = UINT64_MAX;
+
+    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, ret_before, KERNEL_SIGSET_SIZE);
+}
+
+static void restore_signals(const uint64_t *before)
+{
+    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, before, NULL, KERNEL_SIGSET_SIZE);
+}
+
+static bool changes_owner(const struct bind_request *request)
+{
+    return request->owner != (uid_t)-1 || request->group != (gid_t)-1;
+}
+
+/* A process costs some hundred microseconds, for each name. */
+static int make_name_here(struct child *child)
+{
+    uint64_t signals;
+
+    block_signals(&signals);
+    mode_t mask = umask(~child->request->mode & 0777);
+    child_make_name(child);
+    (void)umask(mask);
+    restore_signals(&signals);
+    return -child->error;
+}
+
 static int child_run(struct child *child)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    uint64_t all = UINT64_MAX, before;
+    uint64_t signals;
     siginfo_t info;
     int flags = CLONE_VFORK | CLONE_FILES;
 
     /* New ids make memory undumpable (commit_creds() in the kernel), so it must not be the process'
      * own. */
-    if (child->request->owner == (uid_t)-1 && child->request->group == (gid_t)-1)
+    if (!changes_owner(child->request))
         flags |= CLONE_VM;
     child->have_capabilities = syscall(SYS_capget, &header, child->capabilities) == 0;
-    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, KERNEL_SIGSET_SIZE);
+    block_signals(&signals);
     pid_t pid = clone(child_main, child->stack + sizeof(child->stack), flags, child);
     int error = errno;
     /* A host that waits with __WALL may be faster: the result lies in memory. */
     if (pid >= 0)
         (void)waitid(P_PID, (id_t)pid, &info, WEXITED | __WALL);
-    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, KERNEL_SIGSET_SIZE);
+    restore_signals(&signals);
     if (pid < 0)
         return -error;
     return child->done ? -child->error : -ECHILD;
@@ -149,6 +179,8 @@ static int child_make(struct child *child, long call, long a, long b, long c, lo
     child->arguments[1] = b;
     child->arguments[2] = c;
     child->arguments[3] = d;
+    if (child->request->one_thread && !child->in_directory && !changes_owner(child->request))
+        return make_name_here(child);
     return child_run(child);
 }
 

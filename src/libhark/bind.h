@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Makes names in the file system that have their mode and owner from their first instant, whatever
- * the umask of the process is, and without changing anything of the process.
+ * the umask of the process is, and without changing anything of the process; with one_thread, the
+ * umask during the call.
  *
- * The work is done by a short-lived child with the same descriptors (CLONE_FILES) and memory
- * (CLONE_VM) but, without CLONE_FS, an umask and a working directory of its own, and, as it uses
- * raw system calls, ids and capabilities of its own. (With another owner or group its memory is a
- * copy: a change of ids would make the process undumpable.) It has no exit signal: the host's
- * wait(-1) and SIGCHLD do not see it. The calling thread alone stands still, for some microseconds,
- * with all signals blocked.
+ * Without it, for another owner or group, and for a path that does not fit sun_path, the work is
+ * done by a short-lived child with the same descriptors (CLONE_FILES) and memory (CLONE_VM) but,
+ * without CLONE_FS, an umask and a working directory of its own, and, as it uses raw system calls,
+ * ids and capabilities of its own. (With another owner or group its memory is a copy: a change of
+ * ids would make the process undumpable.) It has no exit signal: the host's wait(-1) and SIGCHLD do
+ * not see it. The calling thread alone stands still, for some microseconds, with all signals
+ * blocked.
  */
 #pragma once
 
 #include <mqueue.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct bind_request {
@@ -22,6 +25,7 @@ struct bind_request {
     mode_t mode;      /* 0 to 0777; of a directory 01000 too */
     uid_t owner;      /* (uid_t)-1: the caller */
     gid_t group;      /* (gid_t)-1: the caller's, or the directory's */
+    bool one_thread;  /* nobody is met by a changed umask: see HARK_LISTEN_ONE_THREAD */
 };
 
 /* bind(2) of a Unix socket. 0, an errno of bind(2), -EPERM when the ids may not be taken,

@@ -9,11 +9,11 @@
  * Rules that hold for every function. 0 or a positive number is success; a failure is a negative
  * errno, and outputs (last, named ret_…) are then as they were. Nothing here prints, exits, aborts
  * on input, or changes what belongs to the whole process: its working directory, environment,
- * signal handlers, umask, or ids. Every descriptor that is made is close-on-exec. A handle may be
- * used by one thread at a time, and by another afterwards, unless its section says more; different
- * handles are independent. A missing output or address is -EINVAL; a handle must be one;
- * x_free(NULL) is allowed. After fork(), the child may only free what it inherited; that closes
- * descriptors and never touches the parent's files.
+ * signal handlers, umask (but with HARK_LISTEN_ONE_THREAD), or ids. Every descriptor that is made
+ * is close-on-exec. A handle may be used by one thread at a time, and by another afterwards, unless
+ * its section says more; different handles are independent. A missing output or address is -EINVAL;
+ * a handle must be one; x_free(NULL) is allowed. After fork(), the child may only free what it
+ * inherited; that closes descriptors and never touches the parent's files.
  */
 #ifndef HARK_H
 #define HARK_H
@@ -198,6 +198,10 @@ enum hark_listen_flags {
     /* hark_listener_free() leaves the name of a path, for others to find again: a dead socket,
      * which the next hark_listen() replaces. */
     HARK_LISTEN_KEEP_NAME = 1 << 2,
+    /* The process has one thread (and no io_uring) that makes files while this library makes a
+     * name, here and in hark_listener_rebind(): so its umask may be another meanwhile, with all
+     * signals blocked. Else each name takes a short-lived process: some 0.2 ms. */
+    HARK_LISTEN_ONE_THREAD = 1 << 3,
 };
 
 struct hark_listen_options {

@@ -18,7 +18,8 @@
 /* Whoever serves while it binds anew must not stand still for long. */
 #define REBIND_TIMEOUT_MS 100
 
-#define LISTEN_FLAGS (HARK_LISTEN_NONBLOCK | HARK_LISTEN_MKDIR | HARK_LISTEN_KEEP_NAME)
+#define LISTEN_FLAGS                                                                               \
+    (HARK_LISTEN_NONBLOCK | HARK_LISTEN_MKDIR | HARK_LISTEN_KEEP_NAME | HARK_LISTEN_ONE_THREAD)
 
 /* The options as they were first, without what has grown behind them. */
 #define OPTIONS_SIZE_MIN offsetof(struct hark_listen_options, protocol)

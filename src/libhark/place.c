@@ -174,6 +174,7 @@ static int place_bind(struct place *place, const struct hark_listen_options *opt
         .mode = options->mode,
         .owner = options->owner,
         .group = options->group,
+        .one_thread = options->flags & HARK_LISTEN_ONE_THREAD,
     };
     cleanup_close int fd = -1;
     int r = place_clear(place);
@@ -221,7 +222,7 @@ void place_done(struct place *place)
     path_done(&place->path);
 }
 
-int place_make_parents(const char *text, mode_t mode)
+int place_make_parents(const char *text, mode_t mode, bool one_thread)
 {
     cleanup_free char *copy = strdup(text);
     cleanup_close int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -234,7 +235,13 @@ int place_make_parents(const char *text, mode_t mode)
     *strrchr(copy, '/') = '\0';
     for (char *part = strtok_r(copy, "/", &state); part; part = strtok_r(NULL, "/", &state)) {
         struct bind_request request = {
-            .directory_fd = fd, .name = part, .mode = mode, .owner = (uid_t)-1, .group = (gid_t)-1};
+            .directory_fd = fd,
+            .name = part,
+            .mode = mode,
+            .owner = (uid_t)-1,
+            .group = (gid_t)-1,
+            .one_thread = one_thread,
+        };
         int next = openat(fd, part, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
         if (next < 0 && errno == ENOENT) {
@@ -261,7 +268,8 @@ int place_open(const char *text, const struct hark_listen_options *options, stru
     r = path_open(absolute, ret_path);
     if (r != -ENOENT || !(options->flags & HARK_LISTEN_MKDIR))
         return r;
-    r = place_make_parents(absolute, options->directory_mode);
+    r = place_make_parents(absolute, options->directory_mode,
+                           options->flags & HARK_LISTEN_ONE_THREAD);
     return r < 0 ? r : path_open(absolute, ret_path);
 }
 

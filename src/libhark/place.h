@@ -29,8 +29,9 @@ struct place {
         .path = PATH_INIT                                                                          \
     }
 
-/* Creates what is missing of the directories above the last component of an absolute path. */
-int place_make_parents(const char *text, mode_t mode);
+/* Creates what is missing of the directories above the last component of an absolute path;
+ * one_thread: HARK_LISTEN_ONE_THREAD. */
+int place_make_parents(const char *text, mode_t mode, bool one_thread);
 
 /* For HARK_LISTEN_MKDIR the missing directories are made. Errors as path_open(), mkdir(2). */
 int place_open(const char *text, const struct hark_listen_options *options, struct path *ret_path);

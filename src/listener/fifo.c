@@ -61,6 +61,7 @@ static int open_in(const struct path *path, const struct listener_request *reque
         .mode = request->unit->socket_mode & 0777,
         .owner = request->owner,
         .group = request->group,
+        .one_thread = true,
     };
     cleanup_close int fd = -1;
     struct stat status;
@@ -89,7 +90,7 @@ int fifo_open(const struct listener_request *request, int *ret_fd)
     struct hark_listen_options options = HARK_LISTEN_OPTIONS_INIT;
     cleanup_close int fd = -1;
 
-    options.flags = HARK_LISTEN_MKDIR;
+    options.flags = HARK_LISTEN_MKDIR | HARK_LISTEN_ONE_THREAD;
     options.directory_mode = unit->directory_mode & 01777;
     int r = place_open(wanted_listener(request)->address, &options, &path);
     if (r == 0)

@@ -115,7 +115,7 @@ static struct hark_listen_options options_for(const struct listener_request *req
     options.owner = request->owner;
     options.group = request->group;
     options.lock_timeout_ms = request->timeout_ms;
-    options.flags = HARK_LISTEN_NONBLOCK | HARK_LISTEN_MKDIR |
+    options.flags = HARK_LISTEN_NONBLOCK | HARK_LISTEN_MKDIR | HARK_LISTEN_ONE_THREAD |
                     (unit->remove_on_stop ? 0U : (unsigned)HARK_LISTEN_KEEP_NAME);
     options.prepare = prepare;
     options.userdata = listener;

@@ -11,7 +11,8 @@
  *
  * What is made is close-on-exec and non-blocking, and has every option of the unit before anybody
  * can reach it. A passed one is never configured anew nor made non-blocking: it is the passer's,
- * too. Its connections get the unit's options (listener_connection_options()).
+ * too. Its connections get the unit's options (listener_connection_options()). The process must
+ * have no second thread that makes files (HARK_LISTEN_ONE_THREAD).
  */
 #pragma once
 

@@ -23,6 +23,7 @@ int queue_open(const struct listener_request *request, int *ret_fd)
         .mode = unit->socket_mode & 0777,
         .owner = request->owner,
         .group = request->group,
+        .one_thread = true,
     };
     struct mq_attr attributes = {
         .mq_flags = O_NONBLOCK,

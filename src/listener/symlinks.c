@@ -55,7 +55,7 @@ static int clear_the_way(const char *link)
 
 static int make_link(const struct socket_unit *unit, const char *node, const char *link)
 {
-    (void)place_make_parents(link, unit->directory_mode & 01777);
+    (void)place_make_parents(link, unit->directory_mode & 01777, true);
     if (symlink(node, link) == 0)
         return 0;
     if (errno != EEXIST)

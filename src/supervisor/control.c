@@ -259,7 +259,7 @@ static int listen_at(struct control *control, const char *path)
     struct hark_listen_options options = HARK_LISTEN_OPTIONS_INIT;
 
     options.mode = 0600;
-    options.flags = HARK_LISTEN_NONBLOCK | HARK_LISTEN_MKDIR;
+    options.flags = HARK_LISTEN_NONBLOCK | HARK_LISTEN_MKDIR | HARK_LISTEN_ONE_THREAD;
     return hark_listen(path, &options, &control->listener);
 }
 

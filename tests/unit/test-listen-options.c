@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* What hark_listen() got later: protocol, directory_mode, prepare, HARK_LISTEN_KEEP_NAME. */
+/* What hark_listen() got later: protocol, directory_mode, prepare, HARK_LISTEN_KEEP_NAME,
+ * HARK_LISTEN_ONE_THREAD. */
 #include "test-listen.h"
 
 #include <netinet/in.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
+#include "deny.h"
 #include "libhark/hark.h"
 
 /* The options as programs have them that were built with the first version of hark.h. */
@@ -179,5 +183,72 @@ TEST(modes_of_directories)
     options.directory_mode = 02755;
     ASSERT_ERROR(try_listen(in("d/x"), &options), -EINVAL);
     umask(before);
+    directory_remove();
+}
+
+TEST(one_thread_needs_no_process)
+{
+    static const mode_t masks[] = {0, 022, 0777};
+    struct hark_listen_options options = quick(SOCK_STREAM);
+    struct stat status;
+
+    directory_make();
+    ASSERT_CALL(mkdir(in("d"), 0755));
+    options.mode = 0666;
+    options.flags = HARK_LISTEN_MKDIR;
+    IN_CHILD({
+        deny(SYS_clone, EDOM);
+        ASSERT_ERROR(try_listen(in("d/x"), &options), -EDOM);
+        options.flags |= HARK_LISTEN_ONE_THREAD;
+        for (size_t i = 0; i < 3; i++) {
+            (void)umask(masks[i]);
+            struct hark_listener *listener = listen_on(in("d/e/x"), &options);
+            ASSERT_INT(umask(masks[i]), masks[i]);
+            ASSERT_CALL(stat(in("d/e"), &status));
+            ASSERT_INT(status.st_mode & 07777, 0755);
+            ASSERT_CALL(stat(in("d/e/x"), &status));
+            ASSERT_INT(status.st_mode & 07777, 0666);
+            hark_listener_free(listener);
+            ASSERT_CALL(rmdir(in("d/e")));
+        }
+        /* The umask is restored after a failure, too. */
+        ASSERT_ERROR(try_listen("/proc/x", &options), -ENOENT);
+        ASSERT_INT(umask(0), 0777);
+        /* What a changed umask alone cannot do. */
+        options.owner = 65534;
+        ASSERT_ERROR(try_listen(in("d/x"), &options), -EDOM);
+        ASSERT(!exists(in("d/x")));
+    });
+    directory_remove();
+}
+
+static volatile sig_atomic_t n_signals, n_other_masks;
+
+static void look_at_umask(int signal)
+{
+    mode_t mask = umask(027);
+
+    (void)signal;
+    n_signals++;
+    n_other_masks += mask != 027;
+}
+
+TEST(signal_handlers_never_see_another_umask)
+{
+    static const struct itimerval often = {{0, 20}, {0, 20}}, never;
+    struct sigaction action = {.sa_handler = look_at_umask, .sa_flags = SA_RESTART}, before;
+    struct hark_listen_options options = quick(SOCK_STREAM);
+    mode_t mask = umask(027);
+
+    directory_make();
+    options.flags = HARK_LISTEN_ONE_THREAD;
+    ASSERT_CALL(sigaction(SIGALRM, &action, &before));
+    ASSERT_CALL(setitimer(ITIMER_REAL, &often, NULL));
+    for (int i = 0; i < 200 || n_signals < 200; i++)
+        ASSERT_OK(try_listen(in("x"), &options));
+    ASSERT_CALL(setitimer(ITIMER_REAL, &never, NULL));
+    ASSERT_CALL(sigaction(SIGALRM, &before, NULL));
+    ASSERT_INT(n_other_masks, 0);
+    ASSERT_INT(umask(mask), 027);
     directory_remove();
 }

@@ -5,8 +5,6 @@
 
 #include <arpa/inet.h>
 #include <grp.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
@@ -21,6 +19,7 @@
 
 #include "basic/fd.h"
 #include "basic/signals.h"
+#include "deny.h"
 #include "directory.h"
 #include "libhark/spawn.h"
 #include "test.h"
@@ -378,21 +377,6 @@ static inline struct spawn_plan plan_to_accept(int listener)
 
 #define NOBODY  65534
 #define NOGROUP 65533
-
-/* From now on the call fails with error, in this process and its children. */
-static inline void deny(long call, int error)
-{
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)call, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {.len = 4, .filter = code};
-
-    ASSERT_CALL(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-    ASSERT_CALL(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program));
-}
 
 /* Whoever the program runs as can write what it observes, and run the test again. */
 static inline void open_to_everyone(struct spawn_plan *plan)
