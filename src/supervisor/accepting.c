@@ -357,6 +357,28 @@ static bool is_refused(const struct fork_server *server, const struct endpoint *
            (endpoint->waited_usec >= GRACE_MAX_USEC || !handler_ends(server, endpoint->unit));
 }
 
+/* Refuses who waits, for some time, as long as no slot becomes free and no child comes. -EBUSY, or
+ * as create_child(); 0: nobody waits any more. */
+static int refuse_all(struct fork_server *server, struct endpoint *endpoint, uint32_t *ret_slot)
+{
+    const struct slots *slots = server->setup->slots;
+    uint64_t end = monotonic_usec() + REFUSE_USEC;
+
+    while (monotonic_usec() < end) {
+        /* The supervisor may have freed a slot just before its look counted. */
+        int r = create_child(server, endpoint, ret_slot);
+        uint32_t reservations = slots_reservations(slots, endpoint->unit);
+
+        if (r != -EBUSY || child_comes(server, endpoint->unit))
+            return r;
+        do
+            if (!refuse(server, endpoint))
+                return 0;
+        while (slots_are_as_before(slots, endpoint->unit, reservations) && monotonic_usec() < end);
+    }
+    return -EBUSY;
+}
+
 /* No slot is free: who waits is refused when it has been so for the grace, with somebody waiting
  * all the time. -EBUSY: it is so still; otherwise as create_child(). */
 static int overflow(struct fork_server *server, struct endpoint *endpoint, uint32_t *ret_slot)
@@ -364,15 +386,8 @@ static int overflow(struct fork_server *server, struct endpoint *endpoint, uint3
     int r = -EBUSY;
 
     count_waiting(server, endpoint);
-    if (is_refused(server, endpoint)) {
-        uint64_t end = monotonic_usec() + REFUSE_USEC;
-
-        /* The supervisor may have freed a slot just before its look counted. */
-        while ((r = create_child(server, endpoint, ret_slot)) == -EBUSY &&
-               !child_comes(server, endpoint->unit) && monotonic_usec() < end)
-            if (!refuse(server, endpoint))
-                return 0; /* nobody waits */
-    }
+    if (is_refused(server, endpoint))
+        r = refuse_all(server, endpoint, ret_slot);
     if (r == -EBUSY) {
         stop_watching(server, endpoint);
         endpoint->paused_usec = endpoint->seen_usec + GRACE_USEC;

@@ -233,15 +233,16 @@ uint32_t slots_used(const struct slots *slots, uint32_t unit)
     return used;
 }
 
-static int try_reserve(struct slots *slots, const struct slots_unit *unit, uint64_t key,
-                       uint32_t *hint)
+static int try_reserve(struct slots *slots, struct slots_unit *unit, uint64_t key, uint32_t *hint)
 {
     for (uint32_t i = 0; i < unit->n; i++) {
         uint32_t at = (*hint + i) % unit->n;
         uint64_t none = 0;
 
-        if (atomic_load_explicit(&slots->owners[unit->first + at], memory_order_relaxed) == 0 &&
-            atomic_compare_exchange_strong(&slots->owners[unit->first + at], &none, key)) {
+        if (atomic_load_explicit(&slots->owners[unit->first + at], memory_order_relaxed) != 0)
+            continue;
+        atomic_fetch_add(&unit->reservations, 1);
+        if (atomic_compare_exchange_strong(&slots->owners[unit->first + at], &none, key)) {
             *hint = at + 1;
             return (int)(unit->first + at);
         }
@@ -265,6 +266,17 @@ int slots_reserve(struct slots *slots, uint32_t unit, uint64_t key, uint32_t *hi
     }
     *ret_slot = (uint32_t)slot;
     return 0;
+}
+
+uint32_t slots_reservations(const struct slots *slots, uint32_t unit)
+{
+    return atomic_load(&slots->units[unit].reservations);
+}
+
+bool slots_are_as_before(const struct slots *slots, uint32_t unit, uint32_t reservations)
+{
+    return atomic_load(&slots->units[unit].full) != 0 &&
+           slots_reservations(slots, unit) == reservations;
 }
 
 void slots_cancel(struct slots *slots, uint32_t slot)

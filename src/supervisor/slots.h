@@ -53,8 +53,9 @@ struct slots_unit {
     _Atomic uint32_t unhurried; /* nobody stands still for its children: they may take time */
     _Atomic uint32_t
         refused_news; /* more were refused than the supervisor knows (slots_count_refused()) */
-    _Atomic uint64_t instance; /* number of the next connection or start */
-    _Atomic uint64_t refused;  /* connections that were closed because of a limit */
+    _Atomic uint32_t reservations; /* counted before each */
+    _Atomic uint64_t instance;     /* number of the next connection or start */
+    _Atomic uint64_t refused;      /* connections that were closed because of a limit */
     struct rate_window triggers;
     _Atomic uint64_t avoid_usec; /* servers leave it alone until then; 0 */
     uint32_t n_avoided;          /* the supervisor's: how often that was so */
@@ -133,6 +134,10 @@ uint32_t slots_used(const struct slots *slots, uint32_t unit);
  * and the unit is marked full, so that the supervisor pokes the servers when it frees one. */
 int slots_reserve(struct slots *slots, uint32_t unit, uint64_t key, uint32_t *hint,
                   uint32_t *ret_slot);
+/* How many reservations of the unit there have been, and whether there was none since so many and,
+ * after slots_reserve() found none free, none became free: then all is as it was. */
+uint32_t slots_reservations(const struct slots *slots, uint32_t unit);
+bool slots_are_as_before(const struct slots *slots, uint32_t unit, uint32_t reservations);
 /* Fork server: gives back a slot for which no child was created. */
 void slots_cancel(struct slots *slots, uint32_t slot);
 /* Fork server: true once when the supervisor sleeps and must be told of new children. */

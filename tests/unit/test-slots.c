@@ -114,6 +114,29 @@ TEST(a_release_says_once_that_servers_wait)
     slots_free(slots);
 }
 
+TEST(what_was_found_full_is_so_until_something_happens)
+{
+    struct slots *slots = make(2, 1);
+    uint32_t hint = 0, slot;
+
+    uint32_t a = take(slots, 0, slot_key(1, 1), 100);
+    (void)take(slots, 0, slot_key(1, 2), 101);
+    uint32_t reservations = slots_reservations(slots, 0);
+    ASSERT(!slots_are_as_before(slots, 0, reservations)); /* nobody has found it full */
+    ASSERT_ERROR(slots_reserve(slots, 0, slot_key(1, 3), &hint, &slot), -EBUSY);
+    ASSERT(slots_are_as_before(slots, 0, reservations));
+    (void)take(slots, 1, slot_key(1, 4), 102); /* another unit's */
+    ASSERT(slots_are_as_before(slots, 0, reservations));
+    (void)slots_release(slots, a);
+    ASSERT(!slots_are_as_before(slots, 0, reservations));
+    /* Taken by another, who finds it full then. */
+    ASSERT_OK(slots_reserve(slots, 0, slot_key(2, 1), &hint, &slot));
+    ASSERT_ERROR(slots_reserve(slots, 0, slot_key(2, 2), &hint, &slot), -EBUSY);
+    ASSERT(!slots_are_as_before(slots, 0, reservations));
+    ASSERT(slots_are_as_before(slots, 0, slots_reservations(slots, 0)));
+    slots_free(slots);
+}
+
 TEST(a_freed_slot_is_clean)
 {
     struct slots *slots = make(1, 0);
