@@ -198,8 +198,8 @@ enum hark_listen_flags {
     /* hark_listener_free() leaves the name of a path, for others to find again: a dead socket,
      * which the next hark_listen() replaces. */
     HARK_LISTEN_KEEP_NAME = 1 << 2,
-    /* The process has one thread (and no io_uring) that makes files while this library makes a
-     * name, here and in hark_listener_rebind(): so its umask may be another meanwhile, with all
+    /* No other thread of the process (and no io_uring) makes files while this library makes a name,
+     * here and in hark_listener_rebind(): so its umask may be another for that moment, with all
      * signals blocked. Else each name takes a short-lived process: some 0.2 ms. */
     HARK_LISTEN_ONE_THREAD = 1 << 3,
 };

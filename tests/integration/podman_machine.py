@@ -21,11 +21,15 @@ from typing import Any
 from support import (BUILD, DEADLINE, clean_environment, descendants, short_directory, wait_until)
 
 # Runs as the first process of the namespaces; $1: the machine's directory, $2: its name. Ends with
-# its stdin. Pods make control groups: in one of the machine's own, which they take for the root.
+# its stdin. Pods make control groups: in one of the machine's own, which they take for the root. It
+# must have a controller there, or podman 4.3 turns on "+", of none.
 BEGIN = r"""
 set -eu
 umount -R /sys/fs/cgroup 2>/dev/null || :
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
+    echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control || :
+done
 group=/sys/fs/cgroup/$2
 mkdir "$group"
 mount --bind "$group" /sys/fs/cgroup

@@ -24,7 +24,7 @@ from support import (HELPERS, SANITIZED, Hark, ask, children_of, connect, free_p
                      receive_all, wait_until)
 
 NOBODY_ELSE = 1_100_000 + os.getpid()  # a user without any other process
-CLONE_VM, CLONE_VFORK, CLONE_PARENT = 0x100, 0x4000, 0x8000
+CLONE_VM, CLONE_FILES, CLONE_VFORK, CLONE_PARENT = 0x100, 0x400, 0x4000, 0x8000
 SYS_CLONE, SYS_CLONE3 = {"x86_64": 56, "aarch64": 220}.get(os.uname().machine, -1), 435
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 RET_ALLOW, RET_ERRNO = 0x7FFF0000, 0x00050000
@@ -457,20 +457,21 @@ def test_a_filter_forbids_the_clone_flags_of_a_service(run):
 
 
 @pytest.mark.root
-def test_a_filter_forbids_the_child_that_binds(activate, directory, helpers):
-    """A node gets its mode by a short-lived process with a umask of its own. Without that hark says
-    so and ends, or finds another way."""
+@pytest.mark.parametrize("needs_child", [False, True])
+def test_a_filter_forbids_the_child_that_binds(activate, directory, helpers, needs_child):
+    """A node gets its owner by a short-lived process, and without it hark says so and ends; its
+    mode alone takes none."""
     path = directory / "s"
-    with activate("-l", path, "-a", helpers / "tiny", wait=False,
-                  preexec=lambda: forbid(CLONE_VM | CLONE_VFORK, errno.EPERM)) as hark:
-        hark.notifications.wait_for(lambda: hark.notifications.has("READY=1") or
-                                    not hark.is_running(), what="it listens, or ends")
-        if hark.is_running():
+    options = ["--owner=nobody"] if needs_child else []
+    with activate("-l", path, *options, "-a", helpers / "tiny", wait=False,
+                  preexec=lambda: forbid(CLONE_FILES | CLONE_VFORK, errno.EPERM)) as hark:
+        if not needs_child:
+            hark.wait_ready()
             assert ask(path) == b"ok\n"
         else:
+            assert hark.wait_exit() > 0
             assert f'cannot listen on "{path}": ' in hark.stderr()
             assert "Operation not permitted" in hark.stderr()
-            assert hark.wait_exit() > 0
 
 
 LIMITS = {
