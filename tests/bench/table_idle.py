@@ -217,7 +217,8 @@ def measure(harness, options):
     kinds = find(options)
     result = {'kind': 'idle', 'connections': CONNECTIONS, 'servers': {}}
     seconds = 1.0 if options.quick else 5.0
-    figures.progress(f'memory and wake-ups of {len(kinds)} servers', len(kinds) * (seconds + 1.0 + 0.6 * MEMORY_STARTS))
+    figures.progress(f'memory and wake-ups of {len(kinds)} servers',
+                     len(kinds) * (seconds + 1.0 + 0.6 * MEMORY_STARTS))
     for kind in kinds:
         try:
             result['servers'][kind.name] = measure_rest(harness, kind, seconds)
