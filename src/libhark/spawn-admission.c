@@ -12,16 +12,16 @@
  * not counted any more; neither is a handler that is ending: the client saw the end of its
  * connection and comes again before the supervisor has waited for it.
  *
- * All of this is told by one word per record, record->source:
+ * All of this is told by one word per record, records.sources[]:
  *
  *     phase (2 bits)   none, pending, present
  *     hash (14 bits)   of the source, so that most records of others cost one look
  *     number (16 bits) the lowest of the number; 0 while it is pending
  *
- * Source (record->peer) is written before the first, number before the second. A record may be
- * zeroed, and even used again, at any moment, while it is being read: the word is read before and
- * after, and pid and number must fit it. What was torn nonetheless does not fit, and its child is
- * gone, so it does not count.
+ * The peer is written into the record before the first, the number before the second. A record may
+ * be zeroed, and even used again, at any moment, while it is being read: the word is read before
+ * and after, and pid and number must fit it. What was torn nonetheless does not fit, and its child
+ * is gone, so it does not count.
  */
 #include "libhark/spawn-admission.h"
 
@@ -40,6 +40,7 @@ enum phase {
 };
 
 #define HASH_BITS 14
+#define HASH_MASK (((1U << HASH_BITS) - 1) << 2)
 
 /* How often a child looks again at those that are pending: each has only a few instructions to go,
  * if it runs and was not killed. The last looks are a millisecond apart. */
@@ -61,29 +62,31 @@ CHILD_CODE static enum phase phase_of(uint32_t word)
     return (enum phase)(word & 3);
 }
 
-CHILD_CODE static uint32_t hash_of(uint32_t word)
-{
-    return word >> 2 & ((1U << HASH_BITS) - 1);
-}
-
 CHILD_CODE static uint16_t number_of(uint32_t word)
 {
     return (uint16_t)(word >> 16);
 }
 
+CHILD_CODE static _Atomic uint32_t *source_of(const struct spawn_run *run)
+{
+    const struct spawn_records *records = &run->prepared->plan.records;
+
+    return &records->sources[run->record - records->list];
+}
+
 CHILD_CODE void spawn_admission_begin(struct spawn_run *run)
 {
     struct spawn_record *record = run->record;
+    _Atomic uint32_t *source = source_of(run);
     bool is_known = record->peer.family != AF_UNSPEC;
 
     if (is_known)
-        atomic_store_explicit(&record->source, make_word(PHASE_PENDING, &record->peer, 0),
+        atomic_store_explicit(source, make_word(PHASE_PENDING, &record->peer, 0),
                               memory_order_release);
     record->number =
         atomic_fetch_add_explicit(run->prepared->plan.counter, 1, memory_order_acq_rel);
     if (is_known)
-        atomic_store_explicit(&record->source,
-                              make_word(PHASE_PRESENT, &record->peer, record->number),
+        atomic_store_explicit(source, make_word(PHASE_PRESENT, &record->peer, record->number),
                               memory_order_release);
 }
 
@@ -128,22 +131,23 @@ CHILD_CODE static void wait_for_pending(unsigned looks)
         (void)nanosleep(&pause, NULL);
 }
 
-/* Whether other is there, from the same source, and came before. */
-CHILD_CODE static bool came_before(struct spawn_record *other, struct spawn_record *own,
-                                   unsigned *looks)
+/* Whether who is in this record, with the same hash, is there, from the same source, and came
+ * before. */
+CHILD_CODE static bool came_before(const struct spawn_records *records, size_t at,
+                                   const struct spawn_record *own, unsigned *looks)
 {
-    uint32_t own_word = atomic_load_explicit(&own->source, memory_order_relaxed);
+    const struct spawn_record *other = &records->list[at];
 
     do {
-        uint32_t word = atomic_load_explicit(&other->source, memory_order_acquire);
+        uint32_t word = atomic_load_explicit(&records->sources[at], memory_order_acquire);
 
-        if (phase_of(word) == PHASE_NONE || hash_of(word) != hash_of(own_word))
+        if (phase_of(word) == PHASE_NONE)
             return false;
         struct peer peer = other->peer;
         uint64_t number = other->number;
         pid_t pid = atomic_load_explicit(&other->pid, memory_order_relaxed);
         atomic_thread_fence(memory_order_acquire);
-        if (atomic_load_explicit(&other->source, memory_order_relaxed) != word)
+        if (atomic_load_explicit(&records->sources[at], memory_order_relaxed) != word)
             continue; /* to the condition */
         if (pid == 0 || !peer_same_source(&peer, &own->peer))
             return false;
@@ -154,30 +158,35 @@ CHILD_CODE static bool came_before(struct spawn_record *other, struct spawn_reco
     return true; /* to be on the safe side: more than the limit are never admitted */
 }
 
-/* How many others there are, up to the limit. To look closer costs some calls for each. */
-CHILD_CODE static uint32_t count_others(const struct spawn_plan *plan, struct spawn_record *own,
-                                        bool closer)
+/* How many others there are, up to the limit. To look closer costs some calls for each. The first
+ * look at a word need not be an acquiring one: the taking of the number was. */
+CHILD_CODE static uint32_t count_others(const struct spawn_run *run, bool closer)
 {
-    uint32_t others = 0;
+    const struct spawn_plan *plan = &run->prepared->plan;
+    const struct spawn_records *records = &plan->records;
+    uint32_t own = atomic_load_explicit(source_of(run), memory_order_relaxed), others = 0;
     unsigned looks = 0;
 
-    for (size_t i = 0; i < plan->n_records && others < plan->max_per_source; i++)
-        if (came_before(&plan->records[i], own, &looks) &&
-            !(closer && spawn_is_ending(atomic_load(&plan->records[i].pid))))
+    for (size_t i = 0; i < records->n && others < plan->max_per_source; i++) {
+        uint32_t word = atomic_load_explicit(&records->sources[i], memory_order_relaxed);
+
+        if (word != 0 && ((word ^ own) & HASH_MASK) == 0 &&
+            came_before(records, i, run->record, &looks) &&
+            !(closer && spawn_is_ending(atomic_load(&records->list[i].pid))))
             others++;
+    }
     return others;
 }
 
 CHILD_CODE int spawn_admit(struct spawn_run *run)
 {
-    const struct spawn_plan *plan = &run->prepared->plan;
-    struct spawn_record *own = run->record;
+    uint32_t limit = run->prepared->plan.max_per_source;
+    _Atomic uint32_t *source = source_of(run);
 
-    if (phase_of(atomic_load_explicit(&own->source, memory_order_relaxed)) == PHASE_NONE)
+    if (phase_of(atomic_load_explicit(source, memory_order_relaxed)) == PHASE_NONE)
         return 0;
-    if (count_others(plan, own, false) < plan->max_per_source ||
-        count_others(plan, own, true) < plan->max_per_source)
+    if (count_others(run, false) < limit || count_others(run, true) < limit)
         return 0;
-    atomic_store_explicit(&own->source, 0, memory_order_release);
+    atomic_store_explicit(source, 0, memory_order_release);
     return -ECONNREFUSED;
 }

@@ -124,8 +124,8 @@ static int check_accept(const struct spawn_plan *plan)
     for (size_t i = 0; i < plan->n_connection_options; i++)
         if (plan->connection_options[i].value == NULL && plan->connection_options[i].size > 0)
             return -EINVAL;
-    if (plan->max_per_source > 0 &&
-        (plan->counter == NULL || plan->records == NULL || plan->n_records == 0))
+    if (plan->max_per_source > 0 && (plan->counter == NULL || plan->records.list == NULL ||
+                                     plan->records.sources == NULL || plan->records.n == 0))
         return -EINVAL;
     return 0;
 }

@@ -144,19 +144,26 @@ struct spawn_socket_option {
 };
 
 /* What is known of one child. May lie in shared memory: every process that maps it can read how
- * far the child came. The creator zeroes it before. 56 bytes: there is one per running handler, and
- * max_per_source looks at all of a unit's for each connection. */
+ * far the child came. The creator zeroes it before. 56 bytes: there is one per running handler. */
 struct spawn_record {
-    _Atomic pid_t pid;       /* written by the kernel before the child runs (CLONE_PARENT_SETTID) */
-    _Atomic uint32_t step;   /* enum spawn_step, as it begins each */
-    _Atomic int32_t error;   /* positive errno of the step that failed */
-    _Atomic uint32_t source; /* for max_per_source alone: see spawn-admission.c */
-    uint64_t start_usec;     /* CLOCK_MONOTONIC, when it was created */
-    uint64_t number;         /* counted per accepted connection or started program, from 0 */
+    _Atomic pid_t pid;     /* written by the kernel before the child runs (CLONE_PARENT_SETTID) */
+    _Atomic uint32_t step; /* enum spawn_step, as it begins each */
+    _Atomic int32_t error; /* positive errno of the step that failed */
+    uint64_t start_usec;   /* CLOCK_MONOTONIC, when it was created */
+    uint64_t number;       /* counted per accepted connection or started program, from 0 */
     struct peer peer;
 };
 
 _Static_assert(sizeof(struct spawn_record) == 56, "small");
+
+/* The records of all children that count for max_per_source, and what each says of its source (see
+ * spawn-admission.c): one word per record, together, because every child looks at all of them. Who
+ * zeroes a record zeroes its word as well. */
+struct spawn_records {
+    struct spawn_record *list;
+    _Atomic uint32_t *sources;
+    size_t n;
+};
 
 struct spawn_plan {
     const char *program; /* absolute path */
@@ -193,8 +200,7 @@ struct spawn_plan {
      * children that count, in memory that is shared by all that create them; counter is needed.
      * Peers that are not known are not limited. */
     uint32_t max_per_source;
-    struct spawn_record *records; /* not copied */
-    size_t n_records;
+    struct spawn_records records; /* not copied; a child's record is one of them */
 };
 
 struct spawner;

@@ -30,8 +30,11 @@ static void add_accepting(const struct endpoint *endpoint, const struct fork_ser
     plan->connection_options = endpoint->listener->options;
     plan->n_connection_options = endpoint->listener->n_options;
     plan->max_per_source = unit->max_per_source;
-    plan->records = setup->slots->records + slots->first;
-    plan->n_records = slots->n;
+    plan->records = (struct spawn_records){
+        .list = setup->slots->records + slots->first,
+        .sources = setup->slots->sources + slots->first,
+        .n = slots->n,
+    };
 }
 
 int endpoint_prepare(struct endpoint *endpoint, const struct fork_server_setup *setup)

@@ -85,13 +85,15 @@ static size_t lay_out(const struct slots_header *numbers, struct slots *slots)
     size_t windows = units + align(numbers->n_units * sizeof(struct slots_unit));
     size_t polls = windows + align(numbers->n_servers * sizeof(struct slots_window));
     size_t owners = polls + align(numbers->n_listeners * sizeof(struct rate_window));
-    size_t records = owners + align(numbers->n_slots * sizeof(uint64_t));
+    size_t sources = owners + align(numbers->n_slots * sizeof(uint64_t));
+    size_t records = sources + align(numbers->n_slots * sizeof(uint32_t));
 
     if (base != NULL) {
         slots->units = (void *)(base + units);
         slots->windows = (void *)(base + windows);
         slots->polls = (void *)(base + polls);
         slots->owners = (void *)(base + owners);
+        slots->sources = (void *)(base + sources);
         slots->records = (void *)(base + records);
     }
     return records + numbers->n_slots * sizeof(struct spawn_record);
@@ -176,6 +178,7 @@ uint32_t slots_move(struct slots *to, uint32_t unit, struct slots *from, uint32_
     uint32_t at = to->units[unit].first + (*hint)++;
 
     memcpy(&to->records[at], &from->records[slot], sizeof(to->records[at]));
+    atomic_store(&to->sources[at], atomic_load(&from->sources[slot]));
     /* How far it comes from now on it writes elsewhere, and it is not to be hurried from here. */
     if (atomic_load(&to->records[at].step) < SPAWN_EXEC)
         atomic_store(&to->records[at].step, SPAWN_EXEC);
@@ -279,10 +282,16 @@ bool slots_are_as_before(const struct slots *slots, uint32_t unit, uint32_t rese
            slots_reservations(slots, unit) == reservations;
 }
 
+static void give_back(struct slots *slots, uint32_t slot, uint64_t owner)
+{
+    atomic_store(&slots->sources[slot], 0);
+    memset(&slots->records[slot], 0, sizeof(slots->records[slot]));
+    atomic_store(&slots->owners[slot], owner);
+}
+
 void slots_cancel(struct slots *slots, uint32_t slot)
 {
-    memset(&slots->records[slot], 0, sizeof(slots->records[slot]));
-    atomic_store(&slots->owners[slot], 0);
+    give_back(slots, slot, 0);
 }
 
 bool slots_wake_needed(struct slots *slots)
@@ -316,8 +325,7 @@ bool slots_release(struct slots *slots, uint32_t slot)
 
     if (unit->surplus > 0) {
         unit->surplus--;
-        memset(&slots->records[slot], 0, sizeof(slots->records[slot]));
-        atomic_store(&slots->owners[slot], SLOT_CLOSED);
+        give_back(slots, slot, SLOT_CLOSED);
         return false;
     }
     slots_cancel(slots, slot);

@@ -5,10 +5,10 @@
  * A unit's connection limit is its number of slots: reserving one is the limit's check, and nothing
  * is counted twice or forgotten, whoever dies when. A slot goes through
  *
- *   free       owner 0, record all zero
+ *   free       owner 0, source and record all zero
  *   reserved   a fork server put its key into owner; record.pid is still 0
  *   taken      the kernel wrote record.pid when the child was created, before it ran
- *   free       the supervisor waited for the child and cleared the record, then the owner
+ *   free       the supervisor waited for the child and cleared source and record, then the owner
  *
  * Only fork servers reserve, and only the supervisor frees a taken slot. A server that is killed
  * between the first two leaves a reserved slot without a pid; once that server has been waited for
@@ -28,7 +28,7 @@
 
 #define SLOTS_MAX     65536 /* of all limits together */
 #define SERVERS_MAX   256   /* SOCKET_FORK_SERVERS_MAX, too */
-#define SLOTS_VERSION 3
+#define SLOTS_VERSION 4
 #define SLOTS_MAGIC   "hark-sl"
 
 /* Which incarnation of a fork server reserved a slot, and its how-many-th reservation that was.
@@ -87,6 +87,7 @@ struct slots {
     struct slots_window *windows; /* one per server */
     struct rate_window *polls;    /* one per listener */
     _Atomic uint64_t *owners;     /* one per slot, together, because they are searched */
+    _Atomic uint32_t *sources;    /* … and so are these: struct spawn_records */
     struct spawn_record *records;
 };
 

@@ -146,11 +146,13 @@ TEST(a_freed_slot_is_clean)
         uint32_t slot = take(slots, 0, slot_key(1, 1), 100);
 
         memset(&slots->records[slot], 0x55, sizeof(zero));
+        slots->sources[slot] = 0x55;
         if (cancelled)
             slots_cancel(slots, slot);
         else
             (void)slots_release(slots, slot);
         ASSERT_INT(memcmp(&slots->records[slot], &zero, sizeof(zero)), 0);
+        ASSERT_INT(slots->sources[slot], 0);
         ASSERT_INT(slots->owners[slot], 0);
     }
     slots_free(slots);
@@ -320,6 +322,8 @@ TEST(handlers_that_move_have_a_slot_each)
     ASSERT_OK(slots_new(requests, 2, 1, &to));
     for (uint32_t i = 0; i < 6; i++) {
         uint32_t slot = take(from, i / 3, slot_key(1, i), (pid_t)(100 + i)), unit = i != 2;
+
+        from->sources[slot] = i + 1;
         uint32_t at = slots_move(to, unit, from, slot, &hints[unit]);
 
         ASSERT_INT(slots_unit_of(to, at), unit);
@@ -327,6 +331,7 @@ TEST(handlers_that_move_have_a_slot_each)
         seen[at] = true;
         ASSERT_INT(to->records[at].pid, (pid_t)(100 + i));
         ASSERT(to->owners[at] == slot_key(1, i));
+        ASSERT_INT(to->sources[at], i + 1);
     }
     ASSERT_INT(slots_used(to, 0), 1);
     ASSERT_INT(slots_used(to, 1), 5);

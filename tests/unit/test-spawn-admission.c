@@ -14,6 +14,7 @@ struct shared {
     _Atomic uint32_t next; /* record to use */
     _Atomic uint32_t n_refused, n_running, n_done;
     struct spawn_record records[N_RECORDS];
+    _Atomic uint32_t sources[N_RECORDS];
 };
 
 static struct shared *shared_new(void)
@@ -32,20 +33,26 @@ static struct spawn_plan limited_plan(int listener, struct shared *shared)
 
     plan.arguments = wait_arguments;
     plan.counter = &shared->counter;
-    plan.records = shared->records;
-    plan.n_records = N_RECORDS;
+    plan.records = (struct spawn_records){shared->records, shared->sources, N_RECORDS};
     plan.max_per_source = LIMIT;
     return plan;
 }
 
-static void end_handler(struct spawn_record *handler)
+/* As the supervisor does when it has waited for the child; others read it meanwhile. */
+static void clear(struct shared *shared, uint32_t number)
+{
+    shared->sources[number] = 0;
+    memset(&shared->records[number], 0, sizeof(shared->records[number]));
+}
+
+static void end_handler(struct shared *shared, uint32_t number)
 {
     int status;
-    pid_t pid = handler->pid;
+    pid_t pid = shared->records[number].pid;
 
     ASSERT_CALL(kill(pid, SIGKILL));
     ASSERT_INT(waitpid(pid, &status, 0), pid);
-    memset(handler, 0, sizeof(*handler));
+    clear(shared, number);
 }
 
 static pid_t run_limited(struct prepared_plan *prepared, struct shared *shared, int number)
@@ -94,13 +101,13 @@ TEST(no_more_than_the_limit)
         assert_closed(client);
     }
     /* Who was refused does not count, zeroed or not. */
-    end_handler(&shared->records[1]);
+    end_handler(shared, 1);
     int client = connect_unix(listener);
     ASSERT_OK(run_limited(prepared, shared, 1));
     ASSERT_INT(shared->records[1].number, LIMIT + 3);
     assert_closed(clients[1]);
-    for (int i = 0; i < LIMIT; i++)
-        end_handler(&shared->records[i]);
+    for (uint32_t i = 0; i < LIMIT; i++)
+        end_handler(shared, i);
     assert_closed(client);
     assert_closed(clients[0]);
     assert_closed(clients[2]);
@@ -146,8 +153,8 @@ TEST(each_address_has_its_own_limit)
         assert_refused(prepared, shared, 3 + i);
         close(client);
     }
-    for (int i = 0; i < 3; i++) {
-        end_handler(&shared->records[i]);
+    for (uint32_t i = 0; i < 3; i++) {
+        end_handler(shared, i);
         close(clients[i]);
     }
     spawn_plan_free(prepared);
@@ -175,8 +182,8 @@ TEST(who_is_not_known_is_not_limited)
             ASSERT_INT(shared->records[i].number, i);
             close(client);
         }
-        for (int i = 0; i < 3; i++)
-            end_handler(&shared->records[i]);
+        for (uint32_t i = 0; i < 3; i++)
+            end_handler(shared, i);
     });
     close(listener);
     munmap(shared, sizeof(*shared));
@@ -196,18 +203,18 @@ TEST(one_that_stays_pending_counts_until_it_is_cleared)
     ASSERT_OK(spawn_plan_prepare(&plan, &prepared));
     int client = connect_unix(listener);
     ASSERT_OK(run_limited(prepared, shared, 0));
-    shared->records[0].source = (shared->records[0].source & 0xfffc) | 1;
+    shared->sources[0] = (shared->sources[0] & 0xfffc) | 1;
     int other = connect_unix(listener);
     assert_refused(prepared, shared, 1);
-    memset(&shared->records[1], 0, sizeof(shared->records[1]));
+    clear(shared, 1);
     close(other);
     pid_t pid = shared->records[0].pid;
     shared->records[0].pid = 0; /* being zeroed: the pid went first */
     other = connect_unix(listener);
     ASSERT_OK(run_limited(prepared, shared, 1));
     shared->records[0].pid = pid;
-    end_handler(&shared->records[0]);
-    end_handler(&shared->records[1]);
+    end_handler(shared, 0);
+    end_handler(shared, 1);
     close(client);
     close(other);
     spawn_plan_free(prepared);
@@ -219,6 +226,7 @@ TEST(one_that_stays_pending_counts_until_it_is_cleared)
 TEST(plans_that_cannot_limit_are_refused)
 {
     struct spawn_record records[1];
+    _Atomic uint32_t sources[1];
     _Atomic uint64_t counter = 0;
     struct spawn_plan plan = plan_to_accept(30);
     struct prepared_plan *prepared;
@@ -227,9 +235,11 @@ TEST(plans_that_cannot_limit_are_refused)
     ASSERT_ERROR(spawn_plan_prepare(&plan, &prepared), -EINVAL);
     plan.counter = &counter;
     ASSERT_ERROR(spawn_plan_prepare(&plan, &prepared), -EINVAL);
-    plan.records = records;
+    plan.records.list = records;
     ASSERT_ERROR(spawn_plan_prepare(&plan, &prepared), -EINVAL);
-    plan.n_records = 1;
+    plan.records.sources = sources;
+    ASSERT_ERROR(spawn_plan_prepare(&plan, &prepared), -EINVAL);
+    plan.records.n = 1;
     ASSERT_OK(spawn_plan_prepare(&plan, &prepared));
     spawn_plan_free(prepared);
     plan.flags = 0;
@@ -251,14 +261,14 @@ static void serve(struct prepared_plan *prepared, struct shared *shared)
 
         if (pid == -EAGAIN && own->step == SPAWN_ACCEPT) {
             ASSERT_INT(exit_status_of(own->pid), 0);
-            memset(own, 0, sizeof(*own));
+            clear(shared, number);
             return;
         }
         if (pid == -EAGAIN) {
             ASSERT_INT(own->error, ECONNREFUSED);
             ASSERT_INT(exit_status_of(own->pid), 0);
             atomic_fetch_add(&shared->n_refused, 1);
-            memset(own, 0, sizeof(*own)); /* while others read it */
+            clear(shared, number);
             continue;
         }
         ASSERT_OK(pid);
@@ -357,14 +367,15 @@ static void take_turns(struct shared *shared, uint32_t limit, int server, bool s
     plan.max_per_source = limit;
     ASSERT_OK(spawn_plan_prepare(&plan, &prepared));
     for (int turn = 0; turn < N_TURNS; turn++) {
-        struct spawn_record *own = &shared->records[server * 2 + turn % 2];
+        uint32_t number = (uint32_t)(server * 2 + turn % 2);
+        struct spawn_record *own = &shared->records[number];
         int client = connect_from(listener, host);
         pid_t pid = spawn_run(spawner, prepared, own);
 
         if (pid == -EAGAIN) {
             ASSERT_INT(own->step, SPAWN_ADMISSION);
             ASSERT_INT(exit_status_of(own->pid), 0);
-            memset(own, 0, sizeof(*own));
+            clear(shared, number);
             atomic_fetch_add(&shared->n_refused, 1);
         } else {
             ASSERT_OK(pid);
@@ -372,7 +383,7 @@ static void take_turns(struct shared *shared, uint32_t limit, int server, bool s
             ASSERT(!same_host || others < limit);
             atomic_fetch_add(&shared->n_done, 1);
             atomic_fetch_sub(&shared->n_running, 1);
-            end_handler(own);
+            end_handler(shared, number);
         }
         close(client);
     }

@@ -222,7 +222,7 @@ TEST(texts_options_and_limit)
     };
     const char *arguments[] = {"program",   "--role-observe", observe_arguments[2],
                                "%instance", "%address%id",    NULL};
-    struct spawn_record records[4] = {0};
+    _Atomic uint32_t source = 0;
     _Atomic uint64_t counter = 0;
     int taken, client;
 
@@ -237,8 +237,7 @@ TEST(texts_options_and_limit)
     plan.n_connection_options = 2;
     plan.max_per_source = 1;
     plan.counter = &counter;
-    plan.records = records;
-    plan.n_records = 4;
+    plan.records = (struct spawn_records){&record, &source, 1};
     plan.flags |= SPAWN_INVOCATION_ID | SPAWN_REMOTE_VARIABLES;
     ASSERT_STRING(trace(&plan), "accept getsockopt setsockopt setsockopt getrandom dup sigmask "
                                 "exec");
