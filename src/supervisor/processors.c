@@ -200,16 +200,19 @@ static const cpu_set_t *every_processor(void)
 }
 
 /* All there are, asked for, give no more than what we have: that was all there are. */
-static bool is_whole(const cpu_set_t *affinity)
+static void ask_for_all(struct processors *processors)
 {
+    const cpu_set_t *affinity = &processors->affinity;
     cpu_set_t widest;
 
-    if (sched_setaffinity(0, sizeof(*affinity), every_processor()) < 0)
-        return false;
-    if (sched_getaffinity(0, sizeof(widest), &widest) >= 0 && CPU_EQUAL(affinity, &widest))
-        return true;
-    (void)sched_setaffinity(0, sizeof(*affinity), affinity);
-    return false;
+    if (sched_setaffinity(0, sizeof(*affinity), every_processor()) < 0) {
+        processors->is_fixed = true;
+        return;
+    }
+    processors->is_whole =
+        sched_getaffinity(0, sizeof(widest), &widest) >= 0 && CPU_EQUAL(affinity, &widest);
+    if (!processors->is_whole)
+        (void)sched_setaffinity(0, sizeof(*affinity), affinity);
 }
 
 int processors_read(struct processors *ret_processors)
@@ -218,7 +221,7 @@ int processors_read(struct processors *ret_processors)
 
     if (sched_getaffinity(0, sizeof(processors.affinity), &processors.affinity) < 0)
         return -errno;
-    processors.is_whole = is_whole(&processors.affinity);
+    ask_for_all(&processors);
     processors.quota = processors_quota("");
     *ret_processors = processors;
     return 0;
@@ -237,7 +240,7 @@ static bool is_pinned(const struct processors *processors, uint32_t n_servers)
 {
     uint32_t n = (uint32_t)CPU_COUNT(&processors->affinity);
 
-    return n > 1 && n_servers >= n;
+    return n > 1 && n_servers >= n && !processors->is_fixed;
 }
 
 int processors_choose(const struct processors *processors, uint32_t n_servers, uint32_t index)

@@ -15,6 +15,7 @@ struct processors {
     cpu_set_t affinity; /* when hark was started */
     /* Nobody chose among the processors of the cpuset: the affinity follows when that changes. */
     bool is_whole;
+    bool is_fixed;  /* a filter forbids to change affinities: servers and handlers keep this one */
     uint32_t quota; /* so many processors' time at most, rounded up; 0: no quota */
 };
 

@@ -11,7 +11,6 @@ import re
 import select
 import signal
 import socket
-import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -22,12 +21,10 @@ import pytest
 
 from support import (HELPERS, SANITIZED, Hark, ask, children_of, connect, free_port, libc,
                      receive_all, wait_until)
+from system_call_filter import forbid_clone
 
 NOBODY_ELSE = 1_100_000 + os.getpid()  # a user without any other process
 CLONE_VM, CLONE_FILES, CLONE_VFORK, CLONE_PARENT = 0x100, 0x400, 0x4000, 0x8000
-SYS_CLONE, SYS_CLONE3 = {"x86_64": 56, "aarch64": 220}.get(os.uname().machine, -1), 435
-PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
-RET_ALLOW, RET_ERRNO = 0x7FFF0000, 0x00050000
 
 
 def two_units(service: str, socket_more: str = "") -> dict[str, str]:
@@ -388,30 +385,6 @@ def test_all_signals_by_the_handlers_user(run, directory):
 # ---- What a child, or its creator, may not do ------------------------------------------------
 
 
-def forbid(wanted: int, error: int) -> None:
-    """From now on clone(2) with all of these flags fails; clone3(2) is not there, as in many a
-    container: libc then uses clone(2)."""
-    program = b"".join(struct.pack("=HBBI", *instruction) for instruction in [
-        (0x20, 0, 0, 0),  # the number of the call
-        (0x15, 4, 0, SYS_CLONE3),
-        (0x15, 0, 4, SYS_CLONE),
-        (0x20, 0, 0, 16),  # the lower half of its first argument
-        (0x54, 0, 0, wanted),
-        (0x15, 2, 1, wanted),  # to the last but one
-        (0x06, 0, 0, RET_ERRNO | errno.ENOSYS),
-        (0x06, 0, 0, RET_ALLOW),
-        (0x06, 0, 0, RET_ERRNO | error)])
-    filters = ctypes.create_string_buffer(program, len(program))
-
-    class Program(ctypes.Structure):
-        """struct sock_fprog"""
-        _fields_ = [("n", ctypes.c_ushort), ("filters", ctypes.c_void_p)]
-
-    what = Program(len(program) // 8, ctypes.addressof(filters))
-    if libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(what), 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "PR_SET_SECCOMP")
-
-
 def cpu_seconds(pid: int) -> float:
     """Processor time that pid has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -439,7 +412,7 @@ def test_a_filter_forbids_the_clone_flags(activate, helpers, flags, error):
     closed, and hark can be stopped as ever."""
     port = free_port()
     with activate("-l", f"127.0.0.1:{port}", "-a", "--fork-servers=2", helpers / "tiny",
-                  preexec=lambda: forbid(flags, error)) as hark, connect(port) as client:
+                  preexec=lambda: forbid_clone(flags, error)) as hark, connect(port) as client:
         wait_until(lambda: os.strerror(error) in hark.stderr(), what="a word about it")
         assert_still_waits(hark, client)
 
@@ -451,7 +424,8 @@ def test_a_filter_forbids_the_clone_flags_of_a_service(run):
     units = {"foo.socket": f"[Socket]\nListenStream=127.0.0.1:{port}\n",
              "foo.service": "[Service]\nExecStart={helpers}/slow --accept\n"}
     with run(units, "--fork-servers=2", "foo.socket",
-             preexec=lambda: forbid(CLONE_PARENT, errno.EPERM)) as hark, connect(port) as client:
+             preexec=lambda: forbid_clone(CLONE_PARENT, errno.EPERM)) as hark, \
+            connect(port) as client:
         wait_until(lambda: 'cannot start "foo": ' in hark.stderr(), what="a word about it")
         assert_still_waits(hark, client)
 
@@ -464,7 +438,7 @@ def test_a_filter_forbids_the_child_that_binds(activate, directory, helpers, nee
     path = directory / "s"
     options = ["--owner=nobody"] if needs_child else []
     with activate("-l", path, *options, "-a", helpers / "tiny", wait=False,
-                  preexec=lambda: forbid(CLONE_FILES | CLONE_VFORK, errno.EPERM)) as hark:
+                  preexec=lambda: forbid_clone(CLONE_FILES | CLONE_VFORK, errno.EPERM)) as hark:
         if not needs_child:
             hark.wait_ready()
             assert ask(path) == b"ok\n"

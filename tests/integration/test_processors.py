@@ -2,12 +2,14 @@
 """Handlers and fork servers keep to the processors that hark is given, also when those change."""
 
 import contextlib
+import errno
 import os
 import pathlib
 import subprocess
 
 import pytest
 
+import system_call_filter
 from support import Hark, ask, wait_until
 
 SHOW = ["/bin/grep", "Cpus_allowed_list", "/proc/self/status"]
@@ -82,6 +84,18 @@ def test_a_cpuset_that_changes(cpuset, directory, steps):
             wait_until(lambda: handlers(directory / "s") == {cpus})
             servers = {allowed(pid) for pid in hark.servers()}
             assert servers <= {"0-1": {"0", "1", "0-1"}}.get(cpus, {cpus})
+        assert "affinity" not in hark.stderr()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("options", [[], ["--fork-servers=1"]])
+def test_a_filter_forbids_to_choose_processors(directory, options):
+    """SystemCallFilter=~@resources: servers are where they happen to be, handlers have it all."""
+    with Hark(["-a", "--inetd", "-l", directory / "s", *options, *SHOW], directory / "run",
+              preexec=lambda: system_call_filter.forbid(system_call_filter.SET_RESOURCES,
+                                                        errno.EPERM)) as hark:
+        assert handlers(directory / "s") == {allowed("self")}
+        assert hark.terminate() == 0
         assert "affinity" not in hark.stderr()
 
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "deny.h"
 #include "directory.h"
 #include "test.h"
 
@@ -133,4 +134,21 @@ TEST(reading_leaves_the_affinity_as_it_is)
     ASSERT_CALL(sched_getaffinity(0, sizeof(after), &after));
     ASSERT(CPU_EQUAL(&one, &after));
     ASSERT_CALL(sched_setaffinity(0, sizeof(before), &before));
+}
+
+TEST(where_a_filter_forbids_it_nobody_is_pinned)
+{
+    struct processors four = of(4, true, 0);
+
+    IN_CHILD({
+        struct processors processors;
+
+        deny(SYS_sched_setaffinity, EPERM);
+        ASSERT_OK(processors_read(&processors));
+        ASSERT(processors.is_fixed && !processors.is_whole);
+    });
+    four.is_fixed = true;
+    ASSERT_INT(processors_choose(&four, 4, 2), -1);
+    ASSERT(processors_of_handlers(&four, 4) == NULL);
+    ASSERT_INT(processors_count_servers(&four), 4);
 }
