@@ -14,6 +14,7 @@
 #include "basic/clock.h"
 #include "libhark/spawn-admission.h"
 #include "supervisor/fork-server-state.h"
+#include "supervisor/server-processor.h"
 
 /* How long to stop accepting when descriptors, memory or processes ran out. No poke ends it early:
  * siblings that all fail would poke each other without an end. */
@@ -273,6 +274,21 @@ static bool refuse(struct fork_server *server, const struct endpoint *endpoint)
 /* ---- Creating children -------------------------------------------------------------------------
  */
 
+/* As spawn_run(). Only who is given an affinity may begin with another. */
+static pid_t spawn_in_place(const struct fork_server *server, const struct endpoint *endpoint,
+                            struct spawn_record *record)
+{
+    const struct fork_server_setup *setup = server->setup;
+    const cpu_set_t *affinity = endpoint_affinity(endpoint, setup);
+
+    if (setup->cpu >= 0 || affinity == NULL)
+        return spawn_run(server->spawner, endpoint->plan, record);
+    server_processor_stay();
+    pid_t pid = spawn_run(server->spawner, endpoint->plan, record);
+    server_processor_let_go(affinity);
+    return pid;
+}
+
 /* 1: a child was created and has its connection, if it is for one; 0: a child was created, but
  * there is none. -EBUSY: no slot. Others: no child. */
 static int create_child(struct fork_server *server, struct endpoint *endpoint, uint32_t *ret_slot)
@@ -290,7 +306,7 @@ static int create_child(struct fork_server *server, struct endpoint *endpoint, u
         poke(setup->wake_fd);
     atomic_store_explicit(&window->slot, slot, memory_order_relaxed);
     atomic_store_explicit(&window->start_usec, monotonic_usec(), memory_order_release);
-    pid_t pid = spawn_run(server->spawner, endpoint->plan, &slots->records[slot]);
+    pid_t pid = spawn_in_place(server, endpoint, &slots->records[slot]);
     atomic_store_explicit(&window->start_usec, 0, memory_order_release);
     *ret_slot = slot;
     if (pid > 0 || pid == -ECANCELED)

@@ -37,6 +37,12 @@ static void add_accepting(const struct endpoint *endpoint, const struct fork_ser
     };
 }
 
+const cpu_set_t *endpoint_affinity(const struct endpoint *endpoint,
+                                   const struct fork_server_setup *setup)
+{
+    return setup->units[endpoint->unit].stay_on_cpu ? NULL : setup->affinity;
+}
+
 int endpoint_prepare(struct endpoint *endpoint, const struct fork_server_setup *setup)
 {
     const struct plan_source *source = endpoint->source;
@@ -51,7 +57,7 @@ int endpoint_prepare(struct endpoint *endpoint, const struct fork_server_setup *
     plan.flags |= SPAWN_SIBLING;
     atomic_store(&setup->slots->units[endpoint->unit].unhurried,
                  (plan.flags & SPAWN_OWN_MEMORY) != 0);
-    plan.affinity = setup->units[endpoint->unit].stay_on_cpu ? NULL : setup->affinity;
+    plan.affinity = endpoint_affinity(endpoint, setup);
     plan.counter = &setup->slots->units[endpoint->unit].instance;
     if (endpoint->accept) {
         add_accepting(endpoint, setup, &plan);

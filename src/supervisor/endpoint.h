@@ -33,5 +33,9 @@ struct endpoint {
 int endpoints_new(const struct fork_server_setup *setup, struct endpoint **ret_endpoints,
                   size_t *ret_n);
 
+/* The affinity that its children are given; NULL: they have their server's. */
+const cpu_set_t *endpoint_affinity(const struct endpoint *endpoint,
+                                   const struct fork_server_setup *setup);
+
 /* Sees to it that the plan is up to date: 0, or why it cannot be. */
 int endpoint_prepare(struct endpoint *endpoint, const struct fork_server_setup *setup);

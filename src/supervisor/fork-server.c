@@ -13,6 +13,7 @@
 #include "basic/clock.h"
 #include "basic/signals.h"
 #include "supervisor/fork-server-state.h"
+#include "supervisor/server-processor.h"
 #include "supervisor/time-slice.h"
 
 /* epoll data: an endpoint's number, or one of these. */
@@ -59,18 +60,6 @@ static int close_inherited(const struct fork_server_setup *setup)
         for (size_t j = 0; j < setup->units[i].n_listeners; j++)
             keep[n++] = setup->units[i].listeners[j].fd;
     return fd_close_all_from(STDERR_FILENO + 1, keep, n);
-}
-
-static void pin(int cpu)
-{
-    cpu_set_t set;
-
-    if (cpu < 0)
-        return;
-    CPU_ZERO(&set);
-    CPU_SET((size_t)cpu, &set);
-    /* The CPU may have been taken from us (cpuset, hotplug): run anywhere then. */
-    (void)sched_setaffinity(0, sizeof(set), &set);
 }
 
 static int prepare_endpoints(struct fork_server *server)
@@ -176,7 +165,8 @@ static int set_up(struct fork_server *server)
         return -ESRCH;
     (void)prctl(PR_SET_NAME, "hark-server");
     (void)setrlimit(RLIMIT_NOFILE, setup->open_files);
-    pin(setup->cpu);
+    if (setup->cpu >= 0)
+        server_processor_pin(setup->cpu);
     (void)time_slice_shorten();
     r = spawner_new(&server->spawner);
     if (r < 0)

@@ -54,7 +54,7 @@ struct fork_server_setup {
     int poke_fd; /* eventfd: a write wakes all servers, none of which reads it (EPOLLET): one for
                     each would be one more descriptor per CPU for every child to copy and close */
     int cpu;     /* to be pinned to, or -1 */
-    const cpu_set_t *affinity;       /* what handlers shall have, or NULL: the server's */
+    const cpu_set_t *affinity; /* what handlers, and an unpinned server, shall have; or NULL */
     const struct rlimit *open_files; /* … and this, too */
     const struct fork_server_unit *units;
     size_t n_units;

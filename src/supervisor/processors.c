@@ -236,27 +236,27 @@ uint32_t processors_count_servers(const struct processors *processors)
     return n < 1 ? 1 : n > SERVERS_MAX ? SERVERS_MAX : n;
 }
 
-static bool is_pinned(const struct processors *processors, uint32_t n_servers)
+static bool can_choose(const struct processors *processors)
 {
-    uint32_t n = (uint32_t)CPU_COUNT(&processors->affinity);
-
-    return n > 1 && n_servers >= n && !processors->is_fixed;
+    return CPU_COUNT(&processors->affinity) > 1 && !processors->is_fixed;
 }
 
 int processors_choose(const struct processors *processors, uint32_t n_servers, uint32_t index)
 {
-    if (!is_pinned(processors, n_servers))
+    uint32_t n = (uint32_t)CPU_COUNT(&processors->affinity);
+
+    if (!can_choose(processors) || n_servers < n)
         return -1;
-    index %= (uint32_t)CPU_COUNT(&processors->affinity);
+    index %= n;
     for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
         if (CPU_ISSET((size_t)cpu, &processors->affinity) && index-- == 0)
             return cpu;
     return -1;
 }
 
-const cpu_set_t *processors_of_handlers(const struct processors *processors, uint32_t n_servers)
+const cpu_set_t *processors_of_handlers(const struct processors *processors)
 {
-    if (!is_pinned(processors, n_servers))
+    if (!can_choose(processors))
         return NULL;
     /* The kernel leaves of it what the cpuset has at that moment. */
     return processors->is_whole ? every_processor() : &processors->affinity;

@@ -34,5 +34,6 @@ uint32_t processors_count_servers(const struct processors *processors);
  * server: a pinned one cannot move to a processor that nobody uses. */
 int processors_choose(const struct processors *processors, uint32_t n_servers, uint32_t index);
 
-/* What a handler of such a server has to be given: NULL when it has that already. */
-const cpu_set_t *processors_of_handlers(const struct processors *processors, uint32_t n_servers);
+/* What handlers have to be given, because their server is pinned or stays where it is while it
+ * creates them (server-processor.h). NULL: it can do neither, and they have all that there is. */
+const cpu_set_t *processors_of_handlers(const struct processors *processors);

@@ -192,7 +192,7 @@ static _Noreturn void become_server(struct server *server, int control_fd, pid_t
         .wake_fd = pool->wake_fd,
         .poke_fd = pool->poke_fd,
         .cpu = processors_choose(&pool->processors, pool->n_servers, server->index),
-        .affinity = processors_of_handlers(&pool->processors, pool->n_servers),
+        .affinity = processors_of_handlers(&pool->processors),
         .open_files = &pool->open_files,
         .supervisor = supervisor,
     };

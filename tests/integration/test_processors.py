@@ -73,11 +73,12 @@ def handlers(address):
     return {ask(address).split()[1].decode() for _ in range(6)}
 
 
+@pytest.mark.parametrize("options", [[], ["--fork-servers=1"]])
 @pytest.mark.parametrize("steps", [["0-1", "0", "0-1", "1", "0-1"], ["0", "0-1", "1", "0"]])
-def test_a_cpuset_that_changes(cpuset, directory, steps):
+def test_a_cpuset_that_changes(cpuset, directory, steps, options):
     """What hark was given at its start is not for ever: no handler is lost, or left behind."""
     cpuset.give(steps[0])
-    with Hark(["-a", "--inetd", "-l", directory / "s", *SHOW], directory / "run",
+    with Hark(["-a", "--inetd", "-l", directory / "s", *options, *SHOW], directory / "run",
               preexec=cpuset.enter) as hark:
         for cpus in steps:
             cpuset.give(cpus)
@@ -85,6 +86,14 @@ def test_a_cpuset_that_changes(cpuset, directory, steps):
             servers = {allowed(pid) for pid in hark.servers()}
             assert servers <= {"0-1": {"0", "1", "0-1"}}.get(cpus, {cpus})
         assert "affinity" not in hark.stderr()
+
+
+def test_fewer_servers_than_processors(directory):
+    """Where such a server is while it creates a handler, neither of them stays."""
+    with Hark(["-a", "--inetd", "-l", directory / "s", "--fork-servers=1", *SHOW],
+              directory / "run") as hark:
+        assert handlers(directory / "s") == {allowed("self")}
+        wait_until(lambda: {allowed(pid) for pid in hark.servers()} == {allowed("self")})
 
 
 @pytest.mark.root
