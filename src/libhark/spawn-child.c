@@ -473,7 +473,7 @@ CHILD_CODE int spawn_child(void *argument)
         hear_signals(plan);
     if (plan->flags & SPAWN_WITH_ACCEPT)
         do_step(run, SPAWN_ACCEPT);
-    if (plan->max_per_source > 0)
+    if (plan->records.list != NULL)
         spawn_admission_begin(run);
     else if (plan->counter != NULL)
         run->record->number = atomic_fetch_add_explicit(plan->counter, 1, memory_order_relaxed);

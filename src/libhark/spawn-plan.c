@@ -115,19 +115,21 @@ static int check_stdio(const struct spawn_plan *plan)
 
 static int check_accept(const struct spawn_plan *plan)
 {
+    bool has_records = plan->records.list != NULL;
+
     if (plan->flags & SPAWN_WITH_ACCEPT) {
         if (plan->flags & SPAWN_OWN_MEMORY)
             return -EINVAL;
-    } else if (plan->n_connection_options > 0 || plan->max_per_source > 0) {
+    } else if (plan->n_connection_options > 0 || has_records) {
         return -EINVAL;
     }
     for (size_t i = 0; i < plan->n_connection_options; i++)
         if (plan->connection_options[i].value == NULL && plan->connection_options[i].size > 0)
             return -EINVAL;
-    if (plan->max_per_source > 0 && (plan->counter == NULL || plan->records.list == NULL ||
-                                     plan->records.sources == NULL || plan->records.n == 0))
+    if (has_records &&
+        (plan->counter == NULL || plan->records.sources == NULL || plan->records.n == 0))
         return -EINVAL;
-    return 0;
+    return plan->max_per_source > 0 && !has_records ? -EINVAL : 0;
 }
 
 static int check_plan(const struct spawn_plan *plan)

@@ -196,11 +196,12 @@ struct spawn_plan {
     const struct spawn_socket_option *connection_options;
     size_t n_connection_options;
     /* How many children with peers of the same source (peer_same_source()) may live at a time,
-     * those included whose records are not zeroed yet; 0: any number. records are those of all
-     * children that count, in memory that is shared by all that create them; counter is needed.
-     * Peers that are not known are not limited. */
+     * those included whose records are not zeroed yet; 0: any number. Peers that are not known are
+     * not limited. */
     uint32_t max_per_source;
-    struct spawn_records records; /* not copied; a child's record is one of them */
+    /* Those of all children that count for it, now or in a later plan, in memory that is shared by
+     * all that create them; a child's own is one of them, and counter is needed. Not copied. */
+    struct spawn_records records;
 };
 
 struct spawner;

@@ -178,6 +178,21 @@ def test_the_limit_is_kept_over_a_reload(reloadable, directory):
         assert_each_once(hark.notifications.wait_exits(6), 6)
 
 
+def test_a_limit_per_source_counts_handlers_of_before(reloadable, directory):
+    """… also those that were started when there was none."""
+    hark, reloader = reloadable(accept_pair(ECHO))
+    with hark:
+        with connect(directory / "s") as first:
+            assert talks(first)
+            assert reloader.reload(accept_pair(ECHO, "MaxConnectionsPerSource=1"))
+            with connect(directory / "s") as second:
+                assert receive_all(second) == b""
+            assert talks(first)
+        hark.notifications.wait_exits(1)
+        with connect(directory / "s") as third:
+            assert talks(third)
+
+
 def test_a_running_service_stays(reloadable, directory):
     """Without accept: the program keeps its listener, the next one is of the new plan."""
     def pair(program):
