@@ -65,21 +65,29 @@ CHILD_CODE static int result_of(long call)
     return call < 0 ? -errno : 0;
 }
 
-/* accept(2) passes on errors of the connection itself: it is gone, the listener is well. */
-CHILD_CODE static int accept_error(int error)
+CHILD_CODE bool spawn_connection_is_gone(int error)
 {
     switch (error) {
-    case EMFILE:
-    case ENFILE:
-    case ENOBUFS:
-    case ENOMEM:
-    case EBADF:
-    case EINVAL:
-    case ENOTSOCK:
-    case EOPNOTSUPP:
-        return error;
+    case EAGAIN:
+    case EINTR:
+    case ECONNABORTED:
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENETDOWN:
+    case ENETRESET:
+    case ENETUNREACH:
+    case ENONET:
+    case ENOPROTOOPT:
+    case ENOTCONN:
+    case EPIPE:
+    case EPROTO:
+    case ESHUTDOWN:
+    case ETIMEDOUT:
+        return true;
     default:
-        return EAGAIN;
+        return false;
     }
 }
 
@@ -104,7 +112,7 @@ CHILD_CODE static int take_connection(struct spawn_run *run)
     run->connection =
         accept4(plan->listener, (struct sockaddr *)address, size, run->prepared->accept_flags);
     if (run->connection < 0)
-        return -accept_error(errno);
+        return spawn_connection_is_gone(errno) ? -EAGAIN : -errno;
     peer_from_socket(run->connection, address, &run->record->peer);
     return 0;
 }

@@ -18,6 +18,7 @@
 struct spawner {
     char *stack;
     pid_t parent; /* the parent of every SPAWN_SIBLING */
+    int accept_error;
 };
 
 int spawner_new(struct spawner **ret_spawner)
@@ -81,5 +82,13 @@ pid_t spawn_run(struct spawner *spawner, struct prepared_plan *prepared,
         return -EAGAIN;
     if (run.failed_step != SPAWN_ACCEPT)
         return -ECANCELED;
-    return run.error == EAGAIN ? -EAGAIN : -ENOBUFS;
+    if (run.error == EAGAIN)
+        return -EAGAIN;
+    spawner->accept_error = run.error;
+    return -ENOBUFS;
+}
+
+int spawner_accept_error(const struct spawner *spawner)
+{
+    return spawner->accept_error;
 }

@@ -234,7 +234,8 @@ struct prepared_plan *spawn_plan_free(struct prepared_plan *prepared);
  *                by its exit, with status 0
  *   -ECANCELED   a step failed: record->step and record->error say which and why; the child exits
  *                with the step's status
- *   -ENOBUFS     descriptors or memory ran out in accept(2): stop for a while; the connection waits
+ *   -ENOBUFS     accept(2) failed, and the connection waits: descriptors or memory ran out, a rule
+ *                forbids it, the listener is none (spawner_accept_error()); stop for a while
  *   -EUSERS      the child could not be created: no more processes (EAGAIN of clone(2))
  *   others       … for another reason: record->pid is 0
  * SPAWN_OWN_MEMORY: the child gets a copy of the memory and the creator goes on at once, whatever
@@ -247,3 +248,11 @@ struct prepared_plan *spawn_plan_free(struct prepared_plan *prepared);
 pid_t spawn_run(struct spawner *spawner, struct prepared_plan *prepared,
                 struct spawn_record *record);
 int spawn_install_interrupt(void);
+
+/* After -ENOBUFS: what accept(2) said, a positive errno. The record has it only until whoever waits
+ * for the child clears it. */
+int spawner_accept_error(const struct spawner *spawner);
+
+/* Whether errno of accept(2) is about the one connection, which is gone, or about none: the
+ * listener is well. accept(2), "Error handling". */
+bool spawn_connection_is_gone(int error);

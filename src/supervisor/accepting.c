@@ -237,7 +237,8 @@ static int accept_shared(int listener)
     return fd;
 }
 
-/* Something ran out: the connections wait in the backlog, the siblings may fare better. */
+/* Something ran out, or is forbidden: the connections wait in the backlog, the siblings may fare
+ * better. */
 static void back_off(struct fork_server *server, uint32_t unit, int error,
                      enum server_trouble trouble)
 {
@@ -261,7 +262,7 @@ static bool refuse(struct fork_server *server, const struct endpoint *endpoint)
     else if (somebody_waits(endpoint))
         fd = accept_shared(endpoint->fd);
     if (fd < 0) {
-        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+        if (!spawn_connection_is_gone(errno))
             back_off(server, endpoint->unit, errno, SERVER_TROUBLE_ACCEPT);
         return false;
     }
@@ -375,14 +376,15 @@ static bool is_refused(const struct fork_server *server, const struct endpoint *
 
 /* Refuses who waits, for some time, as long as no slot becomes free and no child comes. -EBUSY, or
  * as create_child(); 0: nobody waits any more. */
-static int refuse_all(struct fork_server *server, struct endpoint *endpoint, uint32_t *ret_slot)
+static int refuse_all(struct fork_server *server, struct endpoint *endpoint)
 {
     const struct slots *slots = server->setup->slots;
     uint64_t end = monotonic_usec() + REFUSE_USEC;
 
     while (monotonic_usec() < end) {
         /* The supervisor may have freed a slot just before its look counted. */
-        int r = create_child(server, endpoint, ret_slot);
+        uint32_t slot;
+        int r = create_child(server, endpoint, &slot);
         uint32_t reservations = slots_reservations(slots, endpoint->unit);
 
         if (r != -EBUSY || child_comes(server, endpoint->unit))
@@ -397,27 +399,19 @@ static int refuse_all(struct fork_server *server, struct endpoint *endpoint, uin
 
 /* No slot is free: who waits is refused when it has been so for the grace, with somebody waiting
  * all the time. -EBUSY: it is so still; otherwise as create_child(). */
-static int overflow(struct fork_server *server, struct endpoint *endpoint, uint32_t *ret_slot)
+static int overflow(struct fork_server *server, struct endpoint *endpoint)
 {
     int r = -EBUSY;
 
     count_waiting(server, endpoint);
     if (is_refused(server, endpoint))
-        r = refuse_all(server, endpoint, ret_slot);
+        r = refuse_all(server, endpoint);
     if (r == -EBUSY) {
         stop_watching(server, endpoint);
         endpoint->paused_usec = endpoint->seen_usec + GRACE_USEC;
         poke(server->setup->wake_fd);
     }
     return r;
-}
-
-/* What ran out in accept(2), while the child's record has it still. */
-static int accept_error(const struct fork_server *server, uint32_t slot)
-{
-    int error = atomic_load(&server->setup->slots->records[slot].error);
-
-    return error > 0 ? error : ENOBUFS;
 }
 
 /* The supervisor kills a server whose looking at files does not end, and has the unit left alone
@@ -502,7 +496,7 @@ static int prepare(struct fork_server *server, struct endpoint *endpoint)
 void fork_server_serve(struct fork_server *server, struct endpoint *endpoint)
 {
     const struct fork_server_unit *unit = &server->setup->units[endpoint->unit];
-    uint32_t slot = 0;
+    uint32_t slot;
 
     if (is_avoided(server, endpoint) || is_over_limit(server, endpoint))
         return;
@@ -518,13 +512,14 @@ void fork_server_serve(struct fork_server *server, struct endpoint *endpoint)
     }
     r = create_child(server, endpoint, &slot);
     if (r == -EBUSY && unit->overflow == OVERFLOW_CLOSE)
-        r = overflow(server, endpoint, &slot);
+        r = overflow(server, endpoint);
     else if (r == -EBUSY)
         pause_unit(server, endpoint->unit);
     if (r <= 0)
         uncount(server, endpoint);
     if (r == -ENOBUFS)
-        back_off(server, endpoint->unit, accept_error(server, slot), SERVER_TROUBLE_ACCEPT);
+        back_off(server, endpoint->unit, spawner_accept_error(server->spawner),
+                 SERVER_TROUBLE_ACCEPT);
     else if (r < 0 && r != -EBUSY)
         back_off(server, endpoint->unit, -r, SERVER_TROUBLE_CREATE);
 }

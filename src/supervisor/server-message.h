@@ -22,7 +22,7 @@ enum server_message_type {
 
 /* With TROUBLE, as number: what failed. */
 enum server_trouble {
-    SERVER_TROUBLE_ACCEPT = 0, /* accept(2): descriptors or memory ran out */
+    SERVER_TROUBLE_ACCEPT = 0, /* accept(2): something ran out, or is forbidden */
     SERVER_TROUBLE_CREATE,     /* clone(2) */
     SERVER_TROUBLE_PREPARE,    /* what has to be there before */
 };

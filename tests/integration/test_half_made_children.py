@@ -21,7 +21,7 @@ import pytest
 
 from support import (HELPERS, SANITIZED, Hark, ask, children_of, connect, free_port, libc,
                      receive_all, wait_until)
-from system_call_filter import forbid_clone
+from system_call_filter import SYS_ACCEPT4, forbid, forbid_clone
 
 NOBODY_ELSE = 1_100_000 + os.getpid()  # a user without any other process
 CLONE_VM, CLONE_FILES, CLONE_VFORK, CLONE_PARENT = 0x100, 0x400, 0x4000, 0x8000
@@ -428,6 +428,23 @@ def test_a_filter_forbids_the_clone_flags_of_a_service(run):
             connect(port) as client:
         wait_until(lambda: 'cannot start "foo": ' in hark.stderr(), what="a word about it")
         assert_still_waits(hark, client)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("condition", ["", "ConditionPathExists=!/"])
+@pytest.mark.parametrize("error", [errno.EPERM, errno.EACCES, errno.ENOSYS])
+def test_a_rule_forbids_to_accept(run, directory, error, condition):
+    """A filter, or a security module: the connection is still there then, so whoever takes it for
+    one that is gone tries for ever, be it to serve it or to close it."""
+    units = {"foo.socket": "[Socket]\nListenStream={directory}/s\nAccept=yes\n",
+             "foo@.service": f"[Unit]\n{condition}\n[Service]\nExecStart={{helpers}}/tiny\n"}
+    with run(units, "--fork-servers=2", "foo.socket",
+             preexec=lambda: forbid([SYS_ACCEPT4], error)) as hark, \
+            connect(directory / "s") as client:
+        wait_until(lambda: f"cannot accept a connection: {os.strerror(error)}" in hark.stderr(),
+                   what="a word about it")
+        assert_still_waits(hark, client)
+        assert os.strerror(errno.ENOBUFS) not in hark.stderr()
 
 
 @pytest.mark.root

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Children that accept a connection. */
+#include "deny.h"
 #include "test-spawn.h"
 
 #include <arpa/inet.h>
@@ -133,6 +134,35 @@ TEST(what_is_no_listener_is_an_error)
     ASSERT_INT(exit_status_of(record.pid), 0);
     close(pair[0]);
     close(pair[1]);
+    end();
+}
+
+TEST(only_a_connection_that_is_gone_is_nothing_to_do)
+{
+    static const int gone[] = {ECONNABORTED, EINTR, EPROTO, ENETDOWN, EHOSTUNREACH, ECONNRESET};
+    static const int stays[] = {EPERM, EACCES, ENOSYS, EFAULT};
+
+    begin();
+    int listener = make_listener(AF_UNIX, NULL, 0, SOCK_NONBLOCK);
+    for (size_t i = 0; i < sizeof(gone) / sizeof(*gone); i++)
+        IN_CHILD({
+            struct spawn_plan plan = plan_to_accept(listener);
+
+            deny(SYS_accept4, gone[i]);
+            ASSERT_ERROR(run(&plan), -EAGAIN);
+            ASSERT_INT(exit_status_of(record.pid), 0);
+        });
+    for (size_t i = 0; i < sizeof(stays) / sizeof(*stays); i++)
+        IN_CHILD({
+            struct spawn_plan plan = plan_to_accept(listener);
+
+            deny(SYS_accept4, stays[i]);
+            ASSERT_ERROR(run(&plan), -ENOBUFS);
+            ASSERT_INT(record.error, stays[i]);
+            ASSERT_INT(spawner_accept_error(spawner), stays[i]);
+            ASSERT_INT(exit_status_of(record.pid), 0);
+        });
+    close(listener);
     end();
 }
 
