@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "basic/fd.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/close_range.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include "basic/cleanup.h"
 
 int fd_close(int fd)
 {
@@ -61,11 +65,46 @@ static int compare_int(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-static int close_between(int first, int last)
+static void act_on(int fd, unsigned flags)
 {
-    if (first > last)
+    if (flags & CLOSE_RANGE_CLOEXEC)
+        (void)fd_set_close_on_exec(fd, true);
+    else
+        fd_close(fd);
+}
+
+/* Without malloc(3): there may have been threads before the fork. */
+static int act_one_by_one(int first, int last, unsigned flags)
+{
+    cleanup_close int directory = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    _Alignas(struct dirent64) char entries[2048];
+    ssize_t size;
+
+    if (directory < 0)
+        return -errno;
+    while ((size = getdents64(directory, entries, sizeof(entries))) > 0)
+        for (ssize_t at = 0; at < size;) {
+            const struct dirent64 *entry = (const struct dirent64 *)(const void *)(entries + at);
+            int fd = entry->d_name[0] == '.' ? -1 : (int)strtol(entry->d_name, NULL, 10);
+
+            if (fd >= first && fd <= last && fd != directory)
+                act_on(fd, flags);
+            at += entry->d_reclen;
+        }
+    return size < 0 ? -errno : 0;
+}
+
+/* close_range(2) is younger (Linux 5.9) than the filter of many a container runtime. */
+static int act_between(int first, int last, unsigned flags)
+{
+    if (first > last || close_range((unsigned)first, (unsigned)last, (int)flags) >= 0)
         return 0;
-    return close_range((unsigned)first, (unsigned)last, 0) < 0 ? -errno : 0;
+    return errno == ENOSYS || errno == EPERM ? act_one_by_one(first, last, flags) : -errno;
+}
+
+int fd_set_close_on_exec_from(int first)
+{
+    return act_between(first, INT_MAX, CLOSE_RANGE_CLOEXEC);
 }
 
 int fd_close_all_from(int first, int *keep, size_t n_keep)
@@ -77,10 +116,10 @@ int fd_close_all_from(int first, int *keep, size_t n_keep)
     for (size_t i = 0; i < n_keep; i++) {
         if (keep[i] < next)
             continue;
-        int r = close_between(next, keep[i] - 1);
+        int r = act_between(next, keep[i] - 1, 0);
         if (r < 0)
             return r;
         next = keep[i] + 1;
     }
-    return close_between(next, INT_MAX);
+    return act_between(next, INT_MAX, 0);
 }

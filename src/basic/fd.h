@@ -18,5 +18,8 @@ int fd_set_nonblocking(int fd, bool enable);
 int fd_move_above(int *fd, int minimum);
 
 /* Closes every descriptor from first on, except the n_keep numbers in keep, which gets sorted.
- * 0, or a negative errno of close_range(2). */
+ * 0, or a negative errno of close_range(2); where a filter does not know that call, of open(2) for
+ * /proc/self/fd. */
 int fd_close_all_from(int first, int *keep, size_t n_keep);
+/* The same for the flag alone. */
+int fd_set_close_on_exec_from(int first);

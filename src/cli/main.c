@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <linux/close_range.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "basic/fd.h"
 #include "cli/exit-status.h"
 #include "cli/verbs.h"
 
@@ -74,7 +73,7 @@ int main(int argc, char *argv[])
         return EXIT_STATUS_FAILURE;
     /* What the starter left open is for no program of ours; passed sockets are handed on by copy.
      */
-    (void)close_range(STDERR_FILENO + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC);
+    (void)fd_set_close_on_exec_from(STDERR_FILENO + 1);
     if (argc < 2) {
         fprintf(stderr, "hark: a verb is missing; \"hark --help\" lists them\n");
         return EXIT_STATUS_USAGE;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "deny.h"
 #include "test.h"
 
 #include "basic/cleanup.h"
@@ -61,28 +62,44 @@ TEST(moving_leaves_nothing_behind)
     fd_close(fd);
 }
 
+static void close_all_but_some(void)
+{
+    int keep[] = {70, 60, 61, 1};
+
+    for (int i = 50; i < 250; i++)
+        ASSERT_CALL(dup2(2, i));
+    ASSERT_OK(fd_close_all_from(50, keep, 4));
+    for (int i = 50; i < 250; i++)
+        ASSERT_INT(fcntl(i, F_GETFD) >= 0, i == 60 || i == 61 || i == 70);
+    ASSERT(fcntl(1, F_GETFD) >= 0);
+    ASSERT_INT(fcntl(60, F_GETFD), 0);
+    ASSERT_OK(fd_set_close_on_exec_from(61));
+    ASSERT_INT(fcntl(60, F_GETFD), 0);
+    ASSERT_INT(fcntl(61, F_GETFD), FD_CLOEXEC);
+    ASSERT_INT(fcntl(70, F_GETFD), FD_CLOEXEC);
+    ASSERT_OK(fd_close_all_from(50, NULL, 0));
+    ASSERT_INT(fcntl(60, F_GETFD), -1);
+}
+
 TEST(closing_all_keeps_those_named)
 {
-    fflush(NULL);
-    pid_t pid = fork();
+    IN_CHILD(close_all_but_some());
+}
 
-    ASSERT_CALL(pid);
-    if (pid == 0) {
-        int keep[] = {70, 60, 61, 1};
-
-        for (int i = 50; i < 80; i++)
-            ASSERT_CALL(dup2(2, i));
-        ASSERT_OK(fd_close_all_from(50, keep, 4));
-        for (int i = 50; i < 80; i++)
-            ASSERT_INT(fcntl(i, F_GETFD) >= 0, i == 60 || i == 61 || i == 70);
-        ASSERT(fcntl(1, F_GETFD) >= 0);
-        ASSERT_OK(fd_close_all_from(50, NULL, 0));
-        ASSERT_INT(fcntl(60, F_GETFD), -1);
-        _exit(0);
-    }
-    int status;
-    ASSERT_INT(waitpid(pid, &status, 0), pid);
-    ASSERT_INT(status, 0);
+TEST(closing_all_where_a_filter_does_not_know_the_call)
+{
+    IN_CHILD({
+        deny(SYS_close_range, EPERM);
+        close_all_but_some();
+    });
+    IN_CHILD({
+        deny(SYS_close_range, ENOSYS);
+        close_all_but_some();
+    });
+    IN_CHILD({
+        deny(SYS_close_range, EINVAL);
+        ASSERT_ERROR(fd_close_all_from(50, NULL, 0), -EINVAL);
+    });
 }
 
 TEST(scope_closes_and_hand_over_does_not)
