@@ -194,7 +194,8 @@ _Noreturn void fork_server_run(const struct fork_server_setup *setup)
     int r = set_up(&server);
 
     if (r < 0) {
-        message = (struct server_message){.type = SERVER_MESSAGE_TROUBLE, .error = -r};
+        message = (struct server_message){
+            .type = SERVER_MESSAGE_TROUBLE, .error = -r, .number = SERVER_TROUBLE_SET_UP};
         (void)server_message_send(setup->control_fd, &message);
         _exit(1);
     }

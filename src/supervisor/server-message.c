@@ -47,3 +47,15 @@ int server_message_receive(int fd, struct server_message *ret_message)
     int r = server_message_parse(buffer, (size_t)n, ret_message);
     return r < 0 ? r : 1;
 }
+
+const char *server_trouble_name(uint64_t trouble)
+{
+    static const char *const names[] = {
+        [SERVER_TROUBLE_ACCEPT] = "accept a connection",
+        [SERVER_TROUBLE_CREATE] = "create a process",
+        [SERVER_TROUBLE_PREPARE] = "prepare one",
+        [SERVER_TROUBLE_SET_UP] = "set up a fork server",
+    };
+
+    return trouble < sizeof(names) / sizeof(*names) ? names[trouble] : "do something unknown";
+}

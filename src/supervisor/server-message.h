@@ -25,7 +25,11 @@ enum server_trouble {
     SERVER_TROUBLE_ACCEPT = 0, /* accept(2): something ran out, or is forbidden */
     SERVER_TROUBLE_CREATE,     /* clone(2) */
     SERVER_TROUBLE_PREPARE,    /* what has to be there before */
+    SERVER_TROUBLE_SET_UP,     /* the server itself: it exits, and another one will try */
 };
+
+/* In words, to follow "cannot"; of any number. */
+const char *server_trouble_name(uint64_t trouble);
 
 struct server_message {
     uint32_t type;

@@ -335,10 +335,7 @@ static void on_server_message(void *userdata, const struct server_message *messa
                                             .unit = unit->name,
                                             .error = message->error},
                   "cannot serve \"%s\" for a moment: cannot %s: %s", unit->name,
-                  message->number == SERVER_TROUBLE_CREATE    ? "create a process"
-                  : message->number == SERVER_TROUBLE_PREPARE ? "prepare one"
-                                                              : "accept a connection",
-                  strerror(message->error));
+                  server_trouble_name(message->number), strerror(message->error));
     else if (message->type == SERVER_MESSAGE_LIMIT && log_limit_pass(&supervisor->pauses, "pauses"))
         log_event(&(const struct log_event){.level = LOG_WARNING,
                                             .id = MESSAGE_UNIT_PAUSED,
@@ -640,6 +637,8 @@ int supervisor_run(struct supervisor *supervisor)
     }
     supervisor->options.succession = NULL;
     r = sd_event_loop(supervisor->event);
+    if (r < 0)
+        log_error("cannot wait for events: %s", strerror(-r));
     tell_suppressed(supervisor);
     if (notify_lost(supervisor->notify) > 0)
         log_warning("%" PRIu64 " exit reports were left out: the service manager did not read",

@@ -27,6 +27,7 @@ def number(x86_64: int, aarch64: int) -> int:
 
 SYS_ACCEPT4 = number(288, 242)
 SYS_CLONE, SYS_CLONE3 = number(56, 220), 435
+SYS_CLOSE_RANGE = 436
 # Most of systemd's group @resources.
 SET_RESOURCES = (number(141, 140), number(160, 164), number(203, 122), number(314, 274))
 

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from support import (HELPERS, SANITIZED, Hark, ask, children_of, connect, free_port, libc,
-                     receive_all, wait_until)
-from system_call_filter import SYS_ACCEPT4, forbid, forbid_clone
+from support import (HELPERS, SANITIZED, Hark, ask, ask_probe, children_of, connect, free_port,
+                     libc, receive_all, wait_until)
+from system_call_filter import SYS_ACCEPT4, SYS_CLOSE_RANGE, forbid, forbid_clone
 
 NOBODY_ELSE = 1_100_000 + os.getpid()  # a user without any other process
 CLONE_VM, CLONE_FILES, CLONE_VFORK, CLONE_PARENT = 0x100, 0x400, 0x4000, 0x8000
@@ -463,6 +463,28 @@ def test_a_filter_forbids_the_child_that_binds(activate, directory, helpers, nee
             assert hark.wait_exit() > 0
             assert f'cannot listen on "{path}": ' in hark.stderr()
             assert "Operation not permitted" in hark.stderr()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("error", [errno.EPERM, errno.ENOSYS])
+def test_a_filter_does_not_know_close_range(activate, directory, helpers, error):
+    """As that of a container runtime from before Linux 5.9: what hark was given by accident reaches
+    no handler all the same."""
+    with open("/etc/passwd", "rb") as stray, \
+            activate("-l", directory / "s", "-a", helpers / "probe", pass_fds=[stray.fileno()],
+                     preexec=lambda: forbid([SYS_CLOSE_RANGE], error)):
+        assert {fd["fd"] for fd in ask_probe(directory / "s")["fds"]} == {0, 1, 2, 3}
+
+
+@pytest.mark.root
+def test_a_server_cannot_be_set_up(activate, directory, helpers):
+    """Whatever it is: it is told, and tried again with pauses."""
+    with activate("-l", directory / "s", "-a", "--fork-servers=2", helpers / "tiny", wait=False,
+                  preexec=lambda: forbid([SYS_CLOSE_RANGE], errno.EINVAL)) as hark:
+        wait_until(lambda: f"cannot set up a fork server: {os.strerror(errno.EINVAL)}"
+                   in hark.stderr(), what="a word about it")
+        assert hark.is_running()
+        assert hark.terminate() == 0
 
 
 LIMITS = {
