@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "basic/cleanup.h"
+#include "basic/parse.h"
 
 int fd_close(int fd)
 {
@@ -85,10 +86,11 @@ static int act_one_by_one(int first, int last, unsigned flags)
     while ((size = getdents64(directory, entries, sizeof(entries))) > 0)
         for (ssize_t at = 0; at < size;) {
             const struct dirent64 *entry = (const struct dirent64 *)(const void *)(entries + at);
-            int fd = entry->d_name[0] == '.' ? -1 : (int)strtol(entry->d_name, NULL, 10);
+            uint64_t fd;
 
-            if (fd >= first && fd <= last && fd != directory)
-                act_on(fd, flags);
+            if (parse_unsigned(entry->d_name, (uint64_t)last, &fd) >= 0 && fd >= (uint64_t)first &&
+                fd != (uint64_t)directory)
+                act_on((int)fd, flags);
             at += entry->d_reclen;
         }
     return size < 0 ? -errno : 0;

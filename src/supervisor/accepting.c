@@ -291,7 +291,7 @@ static pid_t spawn_in_place(const struct fork_server *server, const struct endpo
 }
 
 /* 1: a child was created and has its connection, if it is for one; 0: a child was created, but
- * there is none. -EBUSY: no slot. Others: no child. */
+ * there is none. -EBUSY: no slot. Others: no child. ret_slot may be NULL. */
 static int create_child(struct fork_server *server, struct endpoint *endpoint, uint32_t *ret_slot)
 {
     const struct fork_server_setup *setup = server->setup;
@@ -309,7 +309,8 @@ static int create_child(struct fork_server *server, struct endpoint *endpoint, u
     atomic_store_explicit(&window->start_usec, monotonic_usec(), memory_order_release);
     pid_t pid = spawn_in_place(server, endpoint, &slots->records[slot]);
     atomic_store_explicit(&window->start_usec, 0, memory_order_release);
-    *ret_slot = slot;
+    if (ret_slot != NULL)
+        *ret_slot = slot;
     if (pid > 0 || pid == -ECANCELED)
         return 1;
     /* With a pid there was a child, and the slot is the supervisor's: it may be free by now, and
@@ -383,8 +384,7 @@ static int refuse_all(struct fork_server *server, struct endpoint *endpoint)
 
     while (monotonic_usec() < end) {
         /* The supervisor may have freed a slot just before its look counted. */
-        uint32_t slot;
-        int r = create_child(server, endpoint, &slot);
+        int r = create_child(server, endpoint, NULL);
         uint32_t reservations = slots_reservations(slots, endpoint->unit);
 
         if (r != -EBUSY || child_comes(server, endpoint->unit))
@@ -496,7 +496,6 @@ static int prepare(struct fork_server *server, struct endpoint *endpoint)
 void fork_server_serve(struct fork_server *server, struct endpoint *endpoint)
 {
     const struct fork_server_unit *unit = &server->setup->units[endpoint->unit];
-    uint32_t slot;
 
     if (is_avoided(server, endpoint) || is_over_limit(server, endpoint))
         return;
@@ -510,7 +509,7 @@ void fork_server_serve(struct fork_server *server, struct endpoint *endpoint)
         (void)refuse(server, endpoint);
         return;
     }
-    r = create_child(server, endpoint, &slot);
+    r = create_child(server, endpoint, NULL);
     if (r == -EBUSY && unit->overflow == OVERFLOW_CLOSE)
         r = overflow(server, endpoint);
     else if (r == -EBUSY)
