@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What comes over a Varlink connection, in pieces: every message is taken once and whole, and what
  * is understood survives the way back. The first byte says what the others are put into. */
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,7 +57,8 @@ static void parse(const char *text, size_t length)
     }
 }
 
-/* The first byte of each piece says how long it is. */
+/* The first byte of each piece says how long it is. A message that is too long ends it, as it ends
+ * a connection: nobody reads what comes after, until write(2) would wait. */
 static void frame(const uint8_t *data, size_t size)
 {
     struct varlink_buffer buffer = {0};
@@ -76,6 +78,8 @@ static void frame(const uint8_t *data, size_t size)
         data += 1 + piece;
         size -= 1 + piece;
         int r = varlink_buffer_receive(&buffer, pair[1], MAXIMUM);
+        if (r == -EMSGSIZE)
+            break;
         check(r != 0 && varlink_buffer_length(&buffer) <= MAXIMUM);
         while (varlink_buffer_next(&buffer, &text, &length)) {
             check(length < MAXIMUM && memchr(text, '\0', length) == NULL && text[length] == '\0');
