@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 
+import groups
 from harness import Failed, Job, Server
 from servers import SYSTEMD
 
@@ -122,7 +123,8 @@ def boot(stack, harness, machine_class, cases):
             socket_unit(result.address(case, seen_from_inside=True)))
         (machine.directory / f'units/{stem}@.service').write_text(
             service_unit(f'bench-handler-{case[1]}'))
-    stack.enter_context(machine)
+    with groups.inside(harness.server_group):
+        stack.enter_context(machine)
     harness.residents.add(machine.child.pid)
     stack.callback(harness.residents.discard, machine.child.pid)
     machine.run('systemctl', 'log-level', 'err')

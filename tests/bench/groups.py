@@ -9,12 +9,13 @@ import time
 from harness import Failed
 
 SECONDS = 5.0
-OWN_GROUPS = pathlib.Path('/proc/self/cgroup').read_text()  # before anything is changed
-AUTOGROUP = pathlib.Path('/proc/sys/kernel/sched_autogroup_enabled')
+OWN_GROUPS = pathlib.Path('/proc/self/cgroup')
+FIRST_GROUPS = OWN_GROUPS.read_text()  # before anything is changed
+ARRANGEMENTS = ('apart', 'together', 'none')
 
 
-def hierarchies(controller):
-    """Where this process's group of a controller was at first: (directory, whether version 2)."""
+def hierarchies(controller, membership=FIRST_GROUPS):
+    """The groups of this process that may have a controller: (directory, whether version 2)."""
     found = []
     mounts = {}
     for line in pathlib.Path('/proc/self/mountinfo').read_text().splitlines():
@@ -24,7 +25,7 @@ def hierarchies(controller):
             mounts[1] = pathlib.Path(fields.split()[4])
         elif kind == 'cgroup2':
             mounts[2] = pathlib.Path(fields.split()[4])
-    for line in OWN_GROUPS.splitlines():
+    for line in membership.splitlines():
         number, names, path = line.split(':', 2)
         if 1 in mounts and controller in names.split(','):
             found.append((mounts[1] / path.lstrip('/'), False))
@@ -82,18 +83,36 @@ def enter(group):
 
 
 @contextlib.contextmanager
-def scheduling_group():
-    """This process, and what it starts, in a group of the controller "cpu" without limits, where
-    a session is no scheduling group of its own: so it is under systemd and in containers. Outside,
-    Linux makes each handler with a session such a group (autogroup), which on a busy machine counts
-    for more than anything that is measured."""
+def inside(group):
+    """This process, and what it starts meanwhile, in a group of the controller "cpu"; None: where
+    it is."""
+    if group is None:
+        yield
+        return
+    is_unified = not (group / 'cpu.shares').exists()
+    before = dict((unified, directory) for directory, unified
+                  in hierarchies('cpu', OWN_GROUPS.read_text()))[is_unified]
+    (group / 'cgroup.procs').write_text('0')
+    try:
+        yield
+    finally:
+        (before / 'cgroup.procs').write_text('0')
+
+
+@contextlib.contextmanager
+def scheduling_groups(arrangement):
+    """Groups of the controller "cpu" without limits; README.md tells why they count. This process
+    and the loads are in one meanwhile. Yields what could be had, and the servers' group or None."""
     settings = {False: {}, True: {'cpu.weight': '100'}}
+    server_group = None
     with contextlib.ExitStack() as stack:
         try:
-            group = stack.enter_context(new_group('cpu', settings, 'all'))
-            (group / 'cgroup.procs').write_text('0')
-            stack.callback((group.parent / 'cgroup.procs').write_text, '0')
+            if arrangement == 'apart':
+                server_group = stack.enter_context(new_group('cpu', settings, 'servers'))
+            if arrangement != 'none':
+                group = stack.enter_context(new_group('cpu', settings, 'clients'))
+                stack.enter_context(inside(group))
         except (Failed, OSError) as error:
-            if AUTOGROUP.exists() and AUTOGROUP.read_text().strip() != '0':
-                print(f'note: sessions are scheduling groups of their own here: {error}')
-        yield
+            print(f'note: no scheduling groups: {error}')
+            arrangement, server_group = 'none', None
+        yield arrangement, server_group

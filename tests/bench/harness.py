@@ -129,8 +129,9 @@ class Clock:
 class Harness:
     """Where servers and loads run: programs, directory, ports, and what went wrong."""
 
-    def __init__(self, build_dir, seconds, directory, calm=False):
+    def __init__(self, build_dir, seconds, directory, calm=False, server_group=None):
         self.seconds = seconds
+        self.server_group = server_group  # a control group's directory
         self.calm = calm
         self.others = []  # their share in each measurement
         self.directory = directory
@@ -165,8 +166,13 @@ class Harness:
         return Job(self.new_address(transport, directory), self.program(f'handler-{handler}'), hold,
                    directory)
 
-    @staticmethod
-    def start(server, job, notify_path=None, starter=()):
+    def join_servers(self):
+        """In the child: it is in the servers' group."""
+        die_with_parent()
+        if self.server_group:
+            (self.server_group / 'cgroup.procs').write_text('0')
+
+    def start(self, server, job, notify_path=None, starter=()):
         """Starts a server, or a starter with the server's command after its own; what it prints
         goes to the file log in its directory."""
         # The same few variables for all: execve copies them, and whose shell this is must not
@@ -180,7 +186,7 @@ class Harness:
             return subprocess.Popen(
                 [*starter, *server.command(job)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env=environment, cwd=job.directory, start_new_session=True,
-                preexec_fn=die_with_parent)
+                preexec_fn=self.join_servers)
 
     @contextlib.contextmanager
     def serving(self, server, transport, handler, hold=0):
@@ -322,12 +328,12 @@ class Harness:
 
 
 @contextlib.contextmanager
-def new_harness(build_dir, seconds, calm=False):
+def new_harness(build_dir, seconds, calm=False, server_group=None):
     """The harness of a whole run; servers stop and the directory goes, whatever ends it."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     with tempfile.TemporaryDirectory(prefix='hark-bench-') as directory:
-        yield Harness(build_dir, seconds, pathlib.Path(directory), calm)
+        yield Harness(build_dir, seconds, pathlib.Path(directory), calm, server_group)
 
 
 def connect(address):

@@ -124,9 +124,10 @@ def probe(address):
     return None
 
 
-def go_first():
-    """In the child: arrivals do not depend on what the server leaves of the CPUs."""
-    die_with_parent()
+def go_first(harness):
+    """In the child: arrivals do not depend on what the server leaves of the CPUs. A niceness counts
+    within a group only."""
+    harness.join_servers()
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, -20)
 
@@ -138,7 +139,7 @@ def open_loop(harness, case, job, rate, seconds, look):
                '-p', str(PATIENCE), '-o', str(under_way), *(['-s'] if case.slow else []), job.place]
     begin = time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                          preexec_fn=go_first) as process:
+                          preexec_fn=lambda: go_first(harness)) as process:
         try:
             while process.poll() is None:
                 look(time.monotonic() - begin)
