@@ -10,7 +10,6 @@ import shutil
 import sys
 import time
 
-import groups
 from harness import Failed, Job, Server
 from servers import SYSTEMD
 
@@ -123,7 +122,7 @@ def boot(stack, harness, machine_class, cases):
             socket_unit(result.address(case, seen_from_inside=True)))
         (machine.directory / f'units/{stem}@.service').write_text(
             service_unit(f'bench-handler-{case[1]}'))
-    with groups.inside(harness.server_group):
+    with harness.scheduling.for_server():
         stack.enter_context(machine)
     harness.residents.add(machine.child.pid)
     stack.callback(harness.residents.discard, machine.child.pid)

@@ -2,20 +2,21 @@
 """Control groups of both versions, as far as they can be had here."""
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 import time
+import typing
 
 from harness import Failed
 
 SECONDS = 5.0
-OWN_GROUPS = pathlib.Path('/proc/self/cgroup')
-FIRST_GROUPS = OWN_GROUPS.read_text()  # before anything is changed
+OWN_GROUPS = pathlib.Path('/proc/self/cgroup').read_text()  # before anything is changed
 ARRANGEMENTS = ('apart', 'together', 'none')
 
 
-def hierarchies(controller, membership=FIRST_GROUPS):
-    """The groups of this process that may have a controller: (directory, whether version 2)."""
+def hierarchies(controller):
+    """Where this process's group of a controller was at first: (directory, whether version 2)."""
     found = []
     mounts = {}
     for line in pathlib.Path('/proc/self/mountinfo').read_text().splitlines():
@@ -25,7 +26,7 @@ def hierarchies(controller, membership=FIRST_GROUPS):
             mounts[1] = pathlib.Path(fields.split()[4])
         elif kind == 'cgroup2':
             mounts[2] = pathlib.Path(fields.split()[4])
-    for line in membership.splitlines():
+    for line in OWN_GROUPS.splitlines():
         number, names, path = line.split(':', 2)
         if 1 in mounts and controller in names.split(','):
             found.append((mounts[1] / path.lstrip('/'), False))
@@ -83,15 +84,8 @@ def enter(group):
 
 
 @contextlib.contextmanager
-def inside(group):
-    """This process, and what it starts meanwhile, in a group of the controller "cpu"; None: where
-    it is."""
-    if group is None:
-        yield
-        return
-    is_unified = not (group / 'cpu.shares').exists()
-    before = dict((unified, directory) for directory, unified
-                  in hierarchies('cpu', OWN_GROUPS.read_text()))[is_unified]
+def inside(group, before):
+    """This process, and what it starts meanwhile, in a group; at the end where it was before."""
     (group / 'cgroup.procs').write_text('0')
     try:
         yield
@@ -99,20 +93,33 @@ def inside(group):
         (before / 'cgroup.procs').write_text('0')
 
 
+@dataclasses.dataclass(frozen=True)
+class SchedulingGroups:
+    """Who is in which group of the controller "cpu"; README.md tells why that counts."""
+
+    arrangement: str
+    servers: typing.Optional[pathlib.Path] = None  # None: the same as the clients
+    clients: typing.Optional[pathlib.Path] = None
+
+    def for_server(self):
+        """This process, and what it starts meanwhile, among the servers."""
+        return inside(self.servers, self.clients) if self.servers else contextlib.nullcontext()
+
+
 @contextlib.contextmanager
 def scheduling_groups(arrangement):
-    """Groups of the controller "cpu" without limits; README.md tells why they count. This process
-    and the loads are in one meanwhile. Yields what could be had, and the servers' group or None."""
+    """Groups without limits, as far as they can be had: this process and the loads are among the
+    clients meanwhile."""
     settings = {False: {}, True: {'cpu.weight': '100'}}
-    server_group = None
     with contextlib.ExitStack() as stack:
+        found = SchedulingGroups('none')
         try:
-            if arrangement == 'apart':
-                server_group = stack.enter_context(new_group('cpu', settings, 'servers'))
             if arrangement != 'none':
-                group = stack.enter_context(new_group('cpu', settings, 'clients'))
-                stack.enter_context(inside(group))
+                clients = stack.enter_context(new_group('cpu', settings, 'clients'))
+                servers = stack.enter_context(new_group('cpu', settings, 'servers')) \
+                    if arrangement == 'apart' else None
+                stack.enter_context(inside(clients, clients.parent))
+                found = SchedulingGroups(arrangement, servers, clients)
         except (Failed, OSError) as error:
             print(f'note: no scheduling groups: {error}')
-            arrangement, server_group = 'none', None
-        yield arrangement, server_group
+        yield found

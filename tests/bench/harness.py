@@ -129,9 +129,9 @@ class Clock:
 class Harness:
     """Where servers and loads run: programs, directory, ports, and what went wrong."""
 
-    def __init__(self, build_dir, seconds, directory, calm=False, server_group=None):
+    def __init__(self, build_dir, seconds, directory, scheduling, calm=False):
         self.seconds = seconds
-        self.server_group = server_group  # a control group's directory
+        self.scheduling = scheduling  # groups.SchedulingGroups
         self.calm = calm
         self.others = []  # their share in each measurement
         self.directory = directory
@@ -167,10 +167,10 @@ class Harness:
                    directory)
 
     def join_servers(self):
-        """In the child: it is in the servers' group."""
+        """In the child: it is in the servers' group, and dies with us."""
         die_with_parent()
-        if self.server_group:
-            (self.server_group / 'cgroup.procs').write_text('0')
+        if self.scheduling.servers:
+            (self.scheduling.servers / 'cgroup.procs').write_text('0')
 
     def start(self, server, job, notify_path=None, starter=()):
         """Starts a server, or a starter with the server's command after its own; what it prints
@@ -328,12 +328,12 @@ class Harness:
 
 
 @contextlib.contextmanager
-def new_harness(build_dir, seconds, calm=False, server_group=None):
+def new_harness(build_dir, seconds, scheduling, calm=False):
     """The harness of a whole run; servers stop and the directory goes, whatever ends it."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     with tempfile.TemporaryDirectory(prefix='hark-bench-') as directory:
-        yield Harness(build_dir, seconds, pathlib.Path(directory), calm, server_group)
+        yield Harness(build_dir, seconds, pathlib.Path(directory), scheduling, calm)
 
 
 def connect(address):
