@@ -184,13 +184,13 @@ class SystemdPlace:
             self.agent = Agent(self.machine.shared / "agent")
             self.agent.ask({"operation": "install", "units": self.units, "reload": True})
         except BaseException:
-            self.machine.__exit__()
+            self.machine.end()
             raise
         return self
 
-    def __exit__(self, *unused: Any) -> None:
+    def __exit__(self, *raised: Any) -> None:
         self.agent.close()
-        self.machine.__exit__()
+        self.machine.__exit__(*raised)
 
 
 # Runs as the first process of its namespaces. $1: the place's directory; the rest: the agent.

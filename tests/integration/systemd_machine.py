@@ -16,8 +16,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from support import (BUILD, Notify, clean_environment, descendants, kill_quietly,
+from support import (BUILD, SANITIZED, Notify, clean_environment, descendants, kill_quietly,
                      short_directory, wait_until)
+
+# For the [Service] of programs that may be sanitized. The leak checker stops the process that it
+# looks at by a SIGSTOP and waits for that; systemd sends SIGCONT after SIGTERM, which cancels it.
+SANITIZER_OPTIONS = ("Environment=ASAN_OPTIONS=detect_leaks=0:exitcode=86"
+                     " UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:exitcode=86\n")
 
 # Runs as the first process of the namespaces. $1: the machine's directory, $2: its name, the
 # rest: options of systemd-nspawn.
@@ -99,7 +104,7 @@ class Machine:
             self.leader = self._find_leader()
         except BaseException as error:
             text = self.log.read_text(errors="replace")
-            self.__exit__()
+            self.end()
             raise AssertionError(f"systemd did not boot: {error}\n{text}") from None
         return self
 
@@ -115,7 +120,20 @@ class Machine:
         assert best[1], "the machine's first process cannot be found"
         return best[1]
 
-    def __exit__(self, *unused: Any) -> None:
+    def __exit__(self, kind: Any, *unused: Any) -> None:
+        try:
+            if SANITIZED and kind is None:
+                self._check_sanitizers()
+        finally:
+            self.end()
+
+    def _check_sanitizers(self) -> None:
+        """What a service found wrong with itself would only be in the journal."""
+        said = self.journal("*")
+        assert not re.search(r"Sanitizer:|runtime error:", said), said[-10000:]
+
+    def end(self) -> None:
+        """Powers it off, by force if need be, and removes what is left of it."""
         if self.leader and self.child.poll() is None:
             kill_quietly(self.leader, signal.SIGRTMIN + 4)  # orderly: poweroff.target
             try:

@@ -17,7 +17,7 @@ import pytest
 
 from support import (BUILD, SANITIZED, SOURCE, ask, ask_probe, connect, finish_load, load,
                      run_hark, wait_until)
-from systemd_machine import Machine
+from systemd_machine import SANITIZER_OPTIONS, Machine
 
 pytestmark = [pytest.mark.root,
               pytest.mark.needs("systemd-nspawn", "unshare", "nsenter", "setpriv")]
@@ -48,10 +48,9 @@ Service=foo@.service
 
 def unit(name: str, more: str = "") -> str:
     """A unit of hark's as it is installed, with the hark of this build."""
-    sanitizers = "\n[Service]\nPassEnvironment=ASAN_OPTIONS UBSAN_OPTIONS LSAN_OPTIONS\n"
     text = (BUILD / "units" / name).read_text()
     assert BINARY.search(text)
-    return BINARY.sub(f"ExecStart={HARK}", text) + sanitizers + more
+    return BINARY.sub(f"ExecStart={HARK}", text) + "\n[Service]\n" + SANITIZER_OPTIONS + more
 
 
 def machine(handler: str = "tiny", socket_more: str = "", hark_more: str = "",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support import ask, connect, finish_load, load, wait_until
-from systemd_machine import Machine
+from systemd_machine import SANITIZER_OPTIONS, Machine
 
 pytestmark = [pytest.mark.root,
               pytest.mark.needs("systemd-nspawn", "unshare", "nsenter", "setpriv")]
@@ -29,8 +29,7 @@ KillMode=process
 FileDescriptorStoreMax={most}
 RuntimeDirectory=serve
 RuntimeDirectoryPreserve=restart
-PassEnvironment=ASAN_OPTIONS UBSAN_OPTIONS LSAN_OPTIONS
-""",
+""" + SANITIZER_OPTIONS,
     "foo.socket": "[Socket]\nListenStream=/test/s\nListenStream=@foo\nAccept=yes\n"
                   "MaxConnections=1000\n",
     "foo@.service": "[Service]\nExecStart=/hark/tests/helpers/tiny\n",

@@ -16,7 +16,7 @@ import pytest
 
 from support import (BUILD, HELPERS, SANITIZED, SOURCE, Hark, ask, clean_environment, connect,
                      finish_load, load, run_hark, wait_until)
-from systemd_machine import Machine
+from systemd_machine import SANITIZER_OPTIONS, Machine
 
 IDS = SOURCE / "src/supervisor/message-ids.h"
 CATALOG = SOURCE / "src/supervisor/hark.catalog"
@@ -26,9 +26,8 @@ with_systemd = [pytest.mark.root,
 
 HARK_SERVICE = """[Service]
 Type=notify
-PassEnvironment=ASAN_OPTIONS UBSAN_OPTIONS LSAN_OPTIONS
 ExecStart=/hark/src/cli/hark run --unit-path=/test/units {options} foo.socket
-"""
+""" + SANITIZER_OPTIONS
 
 FOO_SOCKET = """[Socket]
 ListenStream=/test/s
@@ -121,7 +120,7 @@ class Journal(Machine):
         try:
             self.run("systemctl", "start", "hark.service")
         except BaseException:
-            self.__exit__()
+            self.end()
             raise
         return self
 

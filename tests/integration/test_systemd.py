@@ -9,7 +9,7 @@ import re
 import pytest
 
 from support import (HELPERS, SANITIZED, ask, connect, finish_load, load, wait_until)
-from systemd_machine import Machine
+from systemd_machine import SANITIZER_OPTIONS, Machine
 
 pytestmark = [pytest.mark.root,
               pytest.mark.needs("systemd-nspawn", "unshare", "nsenter", "setpriv")]
@@ -40,15 +40,14 @@ OOMPolicy=continue
 TasksMax=infinity
 LimitNOFILE=4096
 {more}
-"""
+""" + SANITIZER_OPTIONS
 
 
 def machine(arguments: str, socket_more: str = "", service_more: str = "") -> Machine:
     """A systemd with foo.socket and foo.service."""
-    sanitizers = 'PassEnvironment=ASAN_OPTIONS UBSAN_OPTIONS LSAN_OPTIONS\n'
     return Machine({"foo.socket": SOCKET.format(more=socket_more),
                     "foo.service": SERVICE.format(arguments=arguments,
-                                                  more=sanitizers + service_more)})
+                                                  more=service_more)})
 
 
 def main_pid(running: Machine) -> str:

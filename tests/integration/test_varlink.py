@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from support import wait_until
-from systemd_machine import Machine
+from systemd_machine import SANITIZER_OPTIONS, Machine
 
 pytestmark = [pytest.mark.root,
               pytest.mark.needs("systemd-nspawn", "unshare", "nsenter", "setpriv")]
@@ -29,8 +29,7 @@ SERVE = """[Service]
 ExecStart=/hark/tests/helpers/varlink-serve {path}
 StandardOutput=append:/test/{name}
 StandardError=inherit
-PassEnvironment=ASAN_OPTIONS UBSAN_OPTIONS LSAN_OPTIONS
-"""
+""" + SANITIZER_OPTIONS
 
 
 @pytest.fixture
