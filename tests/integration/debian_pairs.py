@@ -147,12 +147,12 @@ class Pair(Hark):
 
     # -- how it ended
 
-    def ended_well(self, n: int, last: str = "0") -> None:
-        """n handlers have ended, and no more: each with status 0, or the last with another that
-        does not matter to its unit."""
+    def ended_well(self, n: int, other: str = "0") -> None:
+        """n handlers have ended, and no more: each with status 0, or one with another that does
+        not matter to its unit."""
         exits = self.notifications.wait_exits(n)
-        assert [(e.code, e.status, e.step) for e in exits] == \
-            [("exited", "0", None)] * (n - 1) + [("exited", last, None)], \
+        assert all(e.code == "exited" and e.step is None for e in exits) and \
+            sorted(e.status for e in exits) == ["0"] * (n - 1) + [other], \
             f"{exits}\n{self.stderr()}"
         self.no_complaint()
 

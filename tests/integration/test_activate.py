@@ -446,6 +446,7 @@ def test_program_removed_later(activate, directory, helpers):
     shutil.copy(helpers / "tiny", program)
     with activate("-l", path, "-a", program) as hark:
         assert ask(path) == b"ok\n"
+        hark.notifications.wait_exits(1)  # exits are reported in the order in which they are seen
         program.unlink()
         for _ in range(3):
             assert ask(path) == b""

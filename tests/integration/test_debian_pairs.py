@@ -54,7 +54,7 @@ def test_micro_httpd(pair):
         assert "hello.txt" in hark.inside(*CURL, f"http://{HOST}/")
         code = hark.inside(*CURL, "-o", "/dev/null", "-w", "%{http_code}", f"http://{HOST}/none")
         assert code == "404"
-        hark.ended_well(3, last="1")  # the unit has ExecStart=-
+        hark.ended_well(3, other="1")  # the unit has ExecStart=-
 
 
 def decoded(text: str) -> dict:
