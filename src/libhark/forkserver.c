@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -23,6 +24,7 @@
 #include "libhark/forkserver-rights.h"
 #include "libhark/hark.h"
 #include "libhark/pass-fds.h"
+#include "libhark/spawn-admission.h"
 
 /* What killed children and the server get beyond the caller's timeout. */
 #define STOP_GRACE_MS    5000
@@ -356,24 +358,29 @@ int hark_forkserver_call(struct hark_forkserver *server,
 
 /* ---- Start ----------------------------------------------------------------------------------- */
 
-#define JOINED_THREADS_MS 100
-
 /* Another thread may hold a lock of the allocator, or of anything, that would stay locked in the
- * server for ever. /proc/self/task has two links and one per thread. */
+ * server for ever. One that was joined may still be on its way out of the kernel, or be kept as a
+ * zombie by its tracer. /proc/self/task has two links and one per thread. */
 static bool has_other_threads(void)
 {
 #ifdef WITH_THREAD_SANITIZER
     return false; /* it has a thread of its own that minds no forks */
 #else
+    bool found = false;
     struct stat st;
 
-    /* A thread that was just joined is still on its way out of the kernel. */
-    for (int tries = 0; tries < JOINED_THREADS_MS; tries++) {
-        if (stat("/proc/self/task", &st) < 0 || st.st_nlink <= 3)
-            return false;
-        (void)poll(NULL, 0, 1);
+    if (stat("/proc/self/task", &st) < 0 || st.st_nlink <= 3)
+        return false;
+    DIR *directory = opendir("/proc/self/task");
+    if (!directory)
+        return true;
+    for (const struct dirent *entry; !found && (entry = readdir(directory));) {
+        pid_t thread = atoi(entry->d_name);
+
+        found = thread > 0 && thread != gettid() && !spawn_is_ending(thread);
     }
-    return true;
+    closedir(directory);
+    return found;
 #endif
 }
 

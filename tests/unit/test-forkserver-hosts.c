@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -119,6 +121,70 @@ TEST(a_host_with_threads_is_told_so)
     ASSERT_INT(pthread_join(thread, NULL), 0);
     ASSERT_CALL(close(ends[0]));
     ASSERT_ERROR(hark_forkserver_start(NULL), -EINVAL);
+}
+
+/* One that is not the first; 0: there is none. */
+static pid_t other_thread(pid_t process)
+{
+    char path[64];
+    pid_t found = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/task", process);
+    DIR *directory = opendir(path);
+    ASSERT(directory);
+    for (struct dirent *entry; (entry = readdir(directory));)
+        if (atoi(entry->d_name) > 0 && atoi(entry->d_name) != process)
+            found = atoi(entry->d_name);
+    closedir(directory);
+    return found;
+}
+
+/* Traces a thread until it is killed: the thread's end stays with it, unseen. */
+static _Noreturn void keep_end_of(pid_t thread, int said)
+{
+    if (ptrace(PTRACE_SEIZE, thread, NULL, NULL) < 0 || write(said, "", 1) != 1)
+        _exit(0);
+    for (;;)
+        pause();
+}
+
+/* What a debugger can make of a joined thread, and a machine that is busy. */
+TEST(a_thread_that_has_ended_is_none)
+{
+    int ends[2], said[2];
+    pthread_t thread;
+    char byte;
+
+    if (WITH_THREAD_SANITIZER)
+        SKIP("the thread sanitizer has a thread of its own");
+    ASSERT_CALL(pipe2(ends, O_CLOEXEC));
+    ASSERT_CALL(pipe2(said, O_CLOEXEC));
+    ASSERT_INT(pthread_create(&thread, NULL, wait_on_pipe, &ends[0]), 0);
+    (void)prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0); /* unknown without Yama */
+    pid_t tracer = fork();
+    ASSERT_CALL(tracer);
+    if (tracer == 0) {
+        close(ends[1]);
+        keep_end_of(other_thread(getppid()), said[1]);
+    }
+    ASSERT_CALL(close(said[1]));
+    bool is_traced = read(said[0], &byte, 1) == 1;
+    ASSERT_CALL(close(ends[1]));
+    ASSERT_INT(pthread_join(thread, NULL), 0);
+    int r = 0;
+    if (is_traced) {
+        struct hark_forkserver *server = NULL;
+        ASSERT(other_thread(getpid()) > 0);
+        r = hark_forkserver_start(&server);
+        hark_forkserver_free(server);
+    }
+    ASSERT_CALL(kill(tracer, SIGKILL));
+    ASSERT_INT(waitpid(tracer, NULL, 0), tracer);
+    ASSERT_CALL(close(ends[0]));
+    ASSERT_CALL(close(said[0]));
+    ASSERT_OK(r);
+    if (!is_traced)
+        SKIP("may not trace");
 }
 
 TEST(a_forked_copy_of_a_handle_is_only_freed)
