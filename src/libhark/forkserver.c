@@ -177,8 +177,11 @@ static int explain_silence(const struct hark_forkserver *server)
 {
     struct pollfd connection = {.fd = server->fd};
 
-    /* One that is on its way out closes the channel a moment before the connection. */
-    return poll(&connection, 1, 20) == 0 ? -EMFILE : -EPIPE;
+    /* One that is on its way out may close the channel before the connection; on a busy machine a
+     * good while before it. Outside of its pid namespace it has no pid. */
+    if (poll(&connection, 1, 20) != 0)
+        return -EPIPE;
+    return server->pid > 0 && spawn_is_ending(server->pid) ? -EPIPE : -EMFILE;
 }
 
 static int receive_reply(int fd, struct forkserver_reply *ret_reply)
