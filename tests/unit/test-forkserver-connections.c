@@ -201,20 +201,6 @@ TEST(as_many_descriptors_as_documented_and_a_connection)
     hark_forkserver_free(server);
 }
 
-static int count_descriptors(pid_t pid)
-{
-    char path[64];
-    int n = 0;
-
-    snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-    DIR *directory = opendir(path);
-    ASSERT(directory);
-    while (readdir(directory))
-        n++;
-    closedir(directory);
-    return n;
-}
-
 TEST(nothing_remains_of_a_program_that_could_not_be_started)
 {
     static const char *const arguments[] = {"x", NULL};

@@ -218,20 +218,6 @@ static int client_entry(struct hark_forkserver *connection, int socket_fd)
 
 /* ---- What must not remain ------------------------------------------------------------------ */
 
-static int count_descriptors(pid_t pid)
-{
-    char path[64];
-    int n = 0;
-
-    snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-    DIR *directory = opendir(path);
-    ASSERT(directory);
-    while (readdir(directory))
-        n++;
-    closedir(directory);
-    return n;
-}
-
 static struct hark_child start_client(struct hark_forkserver *server)
 {
     struct hark_child client;

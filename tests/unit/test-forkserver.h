@@ -106,6 +106,21 @@ static inline void list_children(pid_t pid, char *text, size_t size)
     close(fd);
 }
 
+/* How many descriptors a process has, and a constant for "." and "..". */
+static inline int count_descriptors(pid_t pid)
+{
+    char path[64];
+    int n = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+    DIR *directory = opendir(path);
+    ASSERT(directory);
+    while (readdir(directory))
+        n++;
+    closedir(directory);
+    return n;
+}
+
 /* Until the condition is true, or the test fails. */
 #define AWAIT(condition)                                                                           \
     do {                                                                                           \
